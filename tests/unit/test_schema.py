@@ -1,0 +1,94 @@
+"""Schemas: shorthand, validation, bytes and digests that don't change."""
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from swapstream.models.errors import InvalidSchema
+from swapstream.models.schema import Field, Schema, encoder, load_schema, ticks
+
+SCHEMA = Schema("engine", (Field("temperature"), Field("owner.weight", private=True)))
+DEMO = Path(__file__).parents[2] / "conf" / "schemas" / "demo.yaml"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "engine.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_yaml_takes_bare_names_and_the_name_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "fields: [temperature, {name: owner.weight, private: true}]")
+    assert load_schema(path) == SCHEMA
+
+
+def test_the_demo_schema_loads() -> None:
+    assert len(load_schema(DEMO).names) == 8
+
+
+@pytest.mark.parametrize(("text", "words"), [
+    ("fields: []", "0 fields"),
+    ("fields: [a, b, a]", "'a' occurs more than once"),
+    ("fields: ['']", "field ''"),
+    ("fields: ['a,b']", "field 'a,b'"),
+    ("name: a b\nfields: [a]", "schema name 'a b'"),
+    ("fields: [a]\ncodec: pickle", "pickle"),
+    ("fields: [a]\ntime_unit: h", "time_unit"),
+    ("fields: [a]\nfeilds: 1", "feilds"),
+    ("fields: [1]", "fields"),
+    ("name: a", "fields"),
+    ("fields: [a]\nvalues: ''", "positional"),
+    ("fields: [time]\nvalues: ''\nlayout: named", "must be different"),
+    ("fields: [a]\nvalues: device", "must be different"),
+    ("fields: [a]\ntime: ''", "must be different and not empty"),
+    ("- a", "Expected `object`"),
+    ("{", "engine.yaml"),
+])
+def test_what_is_wrong_is_named_with_its_file(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(InvalidSchema) as error:
+        load_schema(write(tmp_path, text))
+    assert words in str(error.value)
+    assert "engine.yaml" in str(error.value)
+
+
+def test_a_missing_file_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InvalidSchema, match=r"nothing\.yaml"):
+        load_schema(tmp_path / "nothing.yaml")
+
+
+def test_bytes_and_digest_are_those_of_every_release() -> None:
+    assert Schema.decode(SCHEMA.encode()) == SCHEMA
+    assert SCHEMA.digest == "d72913d819457e1e72273cff8aac77c119f75a66d5e00cf3ada7846270de918f"
+
+
+@pytest.mark.parametrize("data", [
+    b"", b"\xc1", b"\x93", b"[1", b"\x81\xa1v\x02", b"\x81\xa1v\x01", b"\x81\xa1\xff\x01", b"\x91" * 100_000,
+    msgspec.msgpack.encode({"v": 1, **msgspec.to_builtins(SCHEMA), "more": 1}),
+    msgspec.msgpack.encode({**msgspec.to_builtins(SCHEMA)}),
+])
+def test_other_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(InvalidSchema):
+        Schema.decode(data)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({}, {"device": "e-1", "time": 5, "values": [1.5, 2.0]}),
+    ({"layout": "named"}, {"device": "e-1", "time": 5, "values": {"temperature": 1.5, "owner.weight": 2.0}}),
+    ({"layout": "named", "values": ""}, {"device": "e-1", "time": 5, "temperature": 1.5, "owner.weight": 2.0}),
+    ({"device": "d", "time": "t", "values": "v"}, {"d": "e-1", "t": 5, "v": [1.5, 2.0]}),
+])
+@pytest.mark.parametrize("codec", ["json", "msgpack"])
+def test_messages_have_the_schemas_layout(change: dict[str, str], message: object, codec: str) -> None:
+    schema = msgspec.structs.replace(SCHEMA, codec=codec, **change)
+    load = msgspec.json.decode if codec == "json" else msgspec.msgpack.decode
+    assert load(encoder(schema)("e-1", 5, (1.5, 2.0))) == message
+
+
+@pytest.mark.parametrize(("unit", "expected"), [
+    ("s", [1, -1]), ("ms", [1999, -1]), ("us", [1_999_999, -1]), ("ns", [1_999_999_000, -1000]),
+])
+def test_microseconds_become_ticks_rounded_down(unit: str, expected: list[int]) -> None:
+    schema = msgspec.structs.replace(SCHEMA, time_unit=unit)
+    assert ticks(schema, np.array([1_999_999, -1])).tolist() == expected
