@@ -1,0 +1,85 @@
+"""What a model kind is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from swapstream.models.arrays import Array, Float64
+from swapstream.models.artifact import Artifact
+from swapstream.models.errors import InvalidArtifact, InvalidSettings
+
+Settings = Mapping[str, int | float | str]
+
+
+class Scorer(Protocol):
+    """A loaded model."""
+
+    def score(self, rows: Float64) -> Float64:
+        """Scores float64[n] of rows float64[n, F]; greater is more abnormal. NaN or infinite where the model failed on that row.
+
+        Never raises for what a row holds, and a row's score does not depend on the other rows.
+        """
+        ...
+
+
+class Kind(ABC):
+    """A family of models. A module of this package that sets KIND to an instance is found by itself.
+
+    `NAME` is what manifests call it; `SETTINGS` maps each setting of `fit` to its one-line help.
+    """
+
+    NAME: ClassVar[str]
+    SETTINGS: ClassVar[Mapping[str, str]] = {}
+
+    @abstractmethod
+    def fit(self, rows: Float64, seed: int, settings: Settings) -> dict[str, Array]:
+        """Parameters of a model of rows float64[n, F]. The same rows, seed and settings give the same bits.
+
+        Raises InvalidSettings where the settings or the rows don't allow one.
+        """
+
+    @abstractmethod
+    def scorer(self, artifact: Artifact) -> Scorer:
+        """A scorer. Raises InvalidArtifact when the artifact's numbers don't make up a model of this kind."""
+
+
+def check_settings(kind: Kind, settings: Settings) -> None:
+    """Raises InvalidSettings for a setting that the kind doesn't have."""
+    for name in settings:
+        if name not in kind.SETTINGS:
+            allowed = ", ".join(kind.SETTINGS) or "none"
+            raise InvalidSettings(f"{kind.NAME}: unknown setting {name!r}; allowed: {allowed}")
+
+
+def vector(artifact: Artifact, name: str, positive: bool = False) -> Float64:
+    """The parameter `name`, a finite float64 for each feature."""
+    return parameter(artifact, name, (len(artifact.manifest.features),), positive)
+
+
+def parameter(artifact: Artifact, name: str, shape: tuple[int | None, ...], positive: bool = False) -> Float64:
+    """The parameter `name`: float64 of `shape` (None: any size), finite and, if asked for, positive; else InvalidArtifact."""
+    array = artifact.parameters.get(name)
+    if array is None:
+        raise InvalidArtifact(
+            f"{artifact.ref}: parameter {name!r} is missing; found: {', '.join(artifact.parameters) or 'none'}"
+        )
+    fits = array.ndim == len(shape) and all(want in (None, have) for have, want in zip(array.shape, shape, strict=True))
+    if array.dtype != np.float64 or not fits:
+        raise InvalidArtifact(
+            f"{artifact.ref}: parameter {name!r} is {array.dtype}{array.shape}; allowed is float64{shape}"
+        )
+    if not np.isfinite(array).all() or (positive and (array <= 0).any()):
+        raise InvalidArtifact(f"{artifact.ref}: parameter {name!r} must be finite{' and positive' if positive else ''}")
+    return array.astype(np.float64, copy=False)
+
+
+def no_graph(artifact: Artifact, *names: str) -> None:
+    """A native kind has exactly these parameters and no graph; else InvalidArtifact."""
+    if artifact.graph is not None:
+        raise InvalidArtifact(f"{artifact.ref}: kind {artifact.manifest.kind} has no graph, the artifact holds one")
+    if extra := sorted(set(artifact.parameters) - set(names)):
+        raise InvalidArtifact(f"{artifact.ref}: unknown parameter {extra[0]!r}; allowed: {', '.join(names)}")

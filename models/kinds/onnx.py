@@ -1,0 +1,117 @@
+"""ONNX: any graph with one input of all features and an output that is a score or a reconstruction."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from swapstream.models.arrays import Array, Float64
+from swapstream.models.artifact import Artifact
+from swapstream.models.blocks import BLOCK, padded
+from swapstream.models.errors import InvalidArtifact, InvalidSettings
+from swapstream.models.graph import parse, signature
+from swapstream.models.kinds.base import Kind, Settings
+
+
+class Onnx(Kind):
+    """The score is the graph's output, its negative, or, of an autoencoder, mean_j (output_j - input_j)^2.
+
+    The input is the row as the graph reads it (rounded to float32 where the graph takes float); the difference, square and mean
+    are computed in float64. ONNX Runtime runs on one thread, in zero-padded blocks of 64 rows (or of the graph's own batch size).
+    """
+
+    NAME = "onnx"
+
+    def fit(self, rows: Float64, seed: int, settings: Settings) -> dict[str, Array]:
+        raise InvalidSettings(
+            "onnx models are trained elsewhere: use `swapstream pack`, or `pack` in swapstream.models"
+        )
+
+    def scorer(self, artifact: Artifact) -> OnnxScorer:
+        if artifact.graph is None or artifact.parameters:
+            raise InvalidArtifact(f"{artifact.ref}: kind onnx has a graph and no parameters")
+        manifest = artifact.manifest
+        return OnnxScorer(artifact.graph, len(manifest.features), manifest.output, manifest.score)
+
+
+class OnnxScorer:
+    """A session. Raises InvalidArtifact when the graph breaks a rule, doesn't load, or has no score in its output."""
+
+    def __init__(self, graph: bytes, width: int, output: str | None, score: str) -> None:
+        self._signature = signature(parse(graph), width, output, BLOCK)
+        self._session = _session(graph)
+        self._width = width
+        self._score = score
+        self._trial()
+
+    @property
+    def output(self) -> str:
+        """The output that is read."""
+        return self._signature.output
+
+    def score(self, rows: Float64) -> Float64:
+        blocks = padded(rows, self._signature.block)
+        scores = np.empty(blocks.shape[:2])
+        with np.errstate(all="ignore"):
+            for index, block in enumerate(blocks):
+                scores[index] = self._block(block)
+        return scores.reshape(-1)[: len(rows)].copy()
+
+    def _block(self, block: Float64) -> Float64:
+        """A graph that fails on a block is asked row by row: a bad row must not spoil its neighbours, whoever they are."""
+        try:
+            return self._run(block)
+        except Exception:
+            return np.array([self._alone(row) for row in block])
+
+    def _alone(self, row: Float64) -> float:
+        try:
+            return float(self._run(padded(row[None], self._signature.block)[0])[0])
+        except Exception:
+            return np.nan
+
+    def _run(self, block: Float64) -> Float64:
+        given = block.astype(self._signature.dtype)
+        out = self._session.run(
+            [self._signature.output], {self._signature.input: given.reshape(self._signature.shape)}
+        )[0]
+        flat: Float64 = np.asarray(out).reshape(len(block), -1).astype(np.float64)
+        if self._score == "reconstruction_error":
+            return np.asarray(np.square(flat - given).mean(axis=1))
+        return -flat[:, 0] if self._score == "-output" else flat[:, 0]
+
+    def _trial(self) -> None:
+        """One block of zeros, as padding will be: loads and output are as promised."""
+        name, shape = self._signature.output, self._signature.shape
+        try:
+            out = self._session.run([name], {self._signature.input: np.zeros(shape, self._signature.dtype)})[0]
+        except Exception as error:
+            raise InvalidArtifact(f"graph fails on a block of zeros: {_line(error)}") from error
+        wanted = self._width if self._score == "reconstruction_error" else 1
+        found = np.shape(out)
+        if not found or found[0] != shape[0] or int(np.prod(found[1:])) != wanted:
+            row = f"[n, {wanted}] for a reconstruction" if wanted > 1 else "[n] or [n, 1] for a score"
+            raise InvalidArtifact(f"graph output {name!r} is {list(found)} for {shape[0]} rows; allowed: {row}")
+
+
+def _session(graph: bytes) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise InvalidArtifact(f"graph does not load: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+KIND = Onnx()

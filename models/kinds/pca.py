@@ -1,0 +1,105 @@
+"""PCA: how badly a row is rebuilt from the main directions of the training rows."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from swapstream.models.arrays import Array, Float64
+from swapstream.models.artifact import Artifact
+from swapstream.models.blocks import in_blocks
+from swapstream.models.errors import InvalidSettings
+from swapstream.models.kinds.base import Kind, Settings, check_settings, no_graph, parameter, vector
+
+VARIANCE = 0.95
+
+
+class Pca(Kind):
+    """score(x) = mean_j (z_j - r_j)^2, where z = (x - mean) / scale and r is z projected on the first k components.
+
+    z is scikit-learn's StandardScaler (a constant feature has scale 1) and r its PCA's `inverse_transform(transform(z))`.
+    Source: the Q statistic, Jackson and Mudholkar, Control Procedures for Residuals Associated With Principal Component
+    Analysis, Technometrics 21 (1979), divided by the number of features.
+    """
+
+    NAME = "pca"
+    SETTINGS = {  # noqa: RUF012 (declared as ClassVar in Kind)
+        "components": "number of components; more rebuild more, so less stands out",
+        "variance": f"or: as many components as explain this share of the variance, but never all [{VARIANCE}]",
+    }
+
+    def fit(self, rows: Float64, seed: int, settings: Settings) -> dict[str, Array]:
+        # Imported here: workers load this module to score and must not pay for scikit-learn.
+        from sklearn.decomposition import PCA
+        from sklearn.preprocessing import StandardScaler
+
+        check_settings(self, settings)
+        scaler = StandardScaler().fit(rows)
+        scaled = scaler.transform(rows)
+        count = _components(settings, scaled)
+        pca = PCA(n_components=count, random_state=seed).fit(scaled)
+        return {
+            "mean": np.ascontiguousarray(scaler.mean_, dtype=np.float64),
+            "scale": np.ascontiguousarray(scaler.scale_, dtype=np.float64),
+            "center": np.ascontiguousarray(pca.mean_, dtype=np.float64),
+            "components": np.ascontiguousarray(pca.components_, dtype=np.float64),
+        }
+
+    def scorer(self, artifact: Artifact) -> PcaScorer:
+        no_graph(artifact, "mean", "scale", "center", "components")
+        width = len(artifact.manifest.features)
+        components = np.ascontiguousarray(parameter(artifact, "components", (None, width)))
+        return PcaScorer(
+            vector(artifact, "mean"),
+            vector(artifact, "scale", positive=True),
+            vector(artifact, "center"),
+            components,
+            np.ascontiguousarray(components.T),
+        )
+
+
+class PcaScorer(msgspec.Struct, frozen=True):
+    """Matrix products in blocks of 64 rows: see models/blocks.py."""
+
+    mean: Float64
+    scale: Float64
+    center: Float64
+    components: Float64
+    transposed: Float64
+
+    def score(self, rows: Float64) -> Float64:
+        with np.errstate(all="ignore"):
+            return in_blocks(rows, self._blocks)
+
+    def _blocks(self, rows: Float64) -> Float64:
+        centered = (rows - self.mean) / self.scale - self.center
+        residual = centered - (centered @ self.transposed) @ self.components
+        scores: Float64 = np.square(residual).mean(axis=2)
+        return scores
+
+
+def _components(settings: Settings, scaled: Float64) -> int:
+    limit = min(scaled.shape[1] - 1, len(scaled))
+    if limit < 1:
+        raise InvalidSettings(
+            f"pca: {scaled.shape[1]} feature leaves nothing to score; needs at least 2 (or use zscore)"
+        )
+    if "components" not in settings:
+        return min(_explaining(settings.get("variance", VARIANCE), scaled), limit)
+    if "variance" in settings:
+        raise InvalidSettings("pca: components and variance are given; allowed: one of them")
+    count = settings["components"]
+    if not isinstance(count, int) or not 1 <= count <= limit:
+        raise InvalidSettings(f"pca: components is {count!r}; allowed: 1 to {limit} for {scaled.shape[1]} features")
+    return count
+
+
+def _explaining(share: int | float | str, scaled: Float64) -> int:
+    from sklearn.decomposition import PCA
+
+    if not isinstance(share, float) or not 0 < share < 1:
+        raise InvalidSettings(f"pca: variance is {share!r}; allowed: between 0 and 1")
+    return int(PCA(n_components=share, svd_solver="full").fit(scaled).n_components_)
+
+
+KIND = Pca()
