@@ -1,0 +1,84 @@
+"""What an extractor is: settings, the names of its features, its state per device, and one step of arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from swapstream.models.errors import InvalidPlan
+from swapstream.operators.extractors.rounds import Rounds
+from swapstream.operators.frame import Bool, Float64, Int64
+
+State = dict[str, Float64]
+
+
+class Extractor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Settings of one extractor, and its code.
+
+    Every feature and every state must be the same bits however records are cut into frames (contract C6), so
+    arithmetic runs elementwise over devices: numpy's ufuncs, never a sum, product, sort or `@` across rows. An
+    extractor implements `step`; one that can do a whole frame faster overrides `run`, with the same bits.
+
+    - VERSION changes whenever features change for the same input; models trained on the older one no longer fit.
+    - SCHEMA_VERSION changes whenever `state` means something else; `migrate` then reads the older one.
+    - A new setting needs a default that leaves features as they were: settings at their default are left out of
+      specs, digests and snapshots.
+
+    `fields` are the schema's fields to work on, in that order. A plan may leave them out for all; `Composite` fills
+    them in, so the methods below always see F names. `label` is the word in the names of the features, to be changed
+    when one extractor stands twice in a plan.
+    """
+
+    NAME: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+    SCHEMA_VERSION: ClassVar[int] = 1
+
+    fields: tuple[str, ...] = ()
+    label: str = ""
+
+    def check(self) -> None:
+        """Raise InvalidPlan for settings that contradict each other or the fields. Types are checked before."""
+
+    def features(self) -> tuple[str, ...]:
+        """Names of the K features."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, int]:
+        """State per device: column → width in float64. New devices start with zeros. Nothing: stateless."""
+        return {}
+
+    def step(self, values: Float64, times: Int64, state: State) -> tuple[Float64, Bool, State]:
+        """One reading each of m different devices.
+
+        values [m, F] (finite), times [m] (event time, µs), state: column → [m, width], not to be changed. Returns
+        features [m, K], warming [m] (without full history: raises no anomaly) and the new state. A stateless
+        extractor may get any number of readings of one device at once.
+        """
+        raise NotImplementedError
+
+    def run(self, values: Float64, times: Int64, rounds: Rounds, state: State) -> tuple[Float64, Bool]:
+        """All readings of a frame in the order of `rounds`; changes `state` (rows: the devices of the first round) in
+        place."""
+        if not state:
+            return self.step(values, times, state)[:2]
+        parts = []
+        for first, last in rounds:
+            here = {column: array[: last - first] for column, array in state.items()}
+            features, warming, after = self.step(values[first:last], times[first:last], here)
+            parts.append((features, warming))
+            for column, array in after.items():
+                here[column][:] = array
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    def migrate(self, version: int, columns: Mapping[str, Float64]) -> State:
+        """State columns [devices, width] of an older SCHEMA_VERSION as columns of this one."""
+        raise InvalidPlan(
+            f"extractor {self.NAME!r}: state of schema version {version} can't be read, only {self.SCHEMA_VERSION}"
+        )
+
+    def refuse(self, setting: str, value: Any, allowed: str) -> InvalidPlan:
+        """The error for a setting."""
+        return InvalidPlan(f"extractor {self.NAME!r}: setting {setting!r} is {value!r}, allowed is {allowed}")

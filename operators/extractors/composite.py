@@ -1,0 +1,184 @@
+"""Composite: a plan's list of extractors as one, from a frame to a row of features per record."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+
+from swapstream.models.errors import InvalidDefinition, InvalidPlan
+from swapstream.operators.devices import DeviceTable, Layout, Part, read_table
+from swapstream.operators.extractors.base import Extractor, State
+from swapstream.operators.extractors.rounds import Rounds, rounds_of
+from swapstream.operators.extractors.spec import Spec, canonical, parse_spec
+from swapstream.operators.frame import Bool, Float64, Frame
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One extractor of a composite: the places of its fields among the schema's, and its part of the device table."""
+
+    extractor: Extractor
+    places: list[int] | slice
+    part: Part
+
+    def columns(self, state: State) -> State:
+        """Its columns of a table's or a frame's, under the names that it knows."""
+        return {column: state[f"{self.part.key}.{column}"] for column in self.part.columns}
+
+    def matches(self, part: Part) -> bool:
+        """Whether a part of another table has the same meaning, so that its state can be taken over as it is."""
+        return msgspec.structs.replace(part, key=self.part.key, version=self.part.version) == self.part
+
+
+class Composite:
+    """Extractors side by side: their features in order, a record warming when any of them is.
+
+    - spec: canonical and JSON-able, the same for every way to write the same thing; `parse(spec, fields)` gives it
+      back.
+    - name, version: "identity+ewm", and the versions of the members' code, "1.1".
+    - digest: sha256 over code versions, settings and fields: what has the same digest computes the same features.
+    - features: K names. fields: the schema's F. layout: what its device table holds.
+    """
+
+    def __init__(self, extractors: Iterable[Extractor], fields: tuple[str, ...]) -> None:
+        extractors = tuple(extractors)
+        keys = _keys(extractors)
+        self.fields = fields
+        self.members = tuple(_member(extractor, key, fields) for extractor, key in zip(extractors, keys, strict=True))
+        self.spec = tuple(canonical(extractor) for extractor in extractors)
+        self.name = "+".join(extractor.NAME for extractor in extractors)
+        self.version = ".".join(str(extractor.VERSION) for extractor in extractors)
+        self.features = tuple(name for member in self.members for name in member.extractor.features())
+        self.layout = Layout(tuple(member.part for member in self.members if member.part.columns))
+        identity = msgspec.msgpack.encode([fields, [member.part for member in self.members]])
+        self.digest = hashlib.sha256(identity).hexdigest()
+        if twice := [name for name, count in Counter(self.features).items() if count > 1]:
+            raise InvalidPlan(
+                f"extractor {self.name!r} yields feature {twice[0]!r} twice: give one of the two another 'label'"
+            )
+
+    @property
+    def ref(self) -> str:
+        """name:version:digest, as models are named in provenance."""
+        return f"{self.name}:{self.version}:{self.digest[:12]}"
+
+    @property
+    def stateless(self) -> bool:
+        """Whether features follow from the record alone; the device table then stays empty."""
+        return not self.layout.parts
+
+    def new_table(self) -> DeviceTable:
+        """An empty device table."""
+        return DeviceTable(self.layout)
+
+    def restore(self, snapshot: bytes, journals: Iterable[bytes] = ()) -> DeviceTable:
+        """The table that was written, an older SCHEMA_VERSION migrated. Raises InvalidDefinition for other
+        extractors' bytes."""
+        return self._adapt(read_table(snapshot, journals), strict=True)
+
+    def carry(self, table: DeviceTable) -> DeviceTable:
+        """For a swap: a new table with the devices of another composite's. State of extractors whose settings and
+        fields are the same goes on, that of others starts anew, so its devices are warming. As after a restore that
+        migrated, `needs_rebase` is set when the layout changed."""
+        return self._adapt(table, strict=False)
+
+    def extract(self, frame: Frame, table: DeviceTable) -> tuple[Float64, Bool]:
+        """Features [n, K] and warming [n] of a frame's records, whose state `table` then holds.
+
+        Equal bits however the records of a shard are cut into frames, as long as they come in order.
+        """
+        if len(frame) == 0:
+            return np.empty((0, len(self.features))), np.zeros(0, bool)
+        if self.stateless:
+            return _join([m.extractor.step(frame.values[:, m.places], frame.times, {})[:2] for m in self.members])
+        rounds = rounds_of(table.slots(frame.devices, frame.timestamps))
+        state = {column: array[rounds.slots] for column, array in table.columns.items()}
+        values, times = frame.values[rounds.order], frame.times[rounds.order]
+        parts = [m.extractor.run(values[:, m.places], times, rounds, m.columns(state)) for m in self.members]
+        for column, array in state.items():
+            table.columns[column][rounds.slots] = array
+        return _in_order(*_join(parts), rounds)
+
+    def _adapt(self, table: DeviceTable, strict: bool) -> DeviceTable:
+        if table.layout == self.layout:
+            return table
+        if strict and len(table.layout.parts) != len(self.layout.parts):
+            raise _foreign(self.layout, table.layout)
+        adapted = DeviceTable(self.layout)
+        adapted.needs_rebase = True
+        adapted.slots(table.devices, table.seen[: len(table)])
+        for member in self.members:
+            found = _taken(member, table)
+            if found is None and strict:
+                raise _foreign(self.layout, table.layout)
+            for column, array in (found or {}).items():
+                adapted.columns[f"{member.part.key}.{column}"][: len(table)] = array
+        return adapted
+
+
+def parse(spec: Spec, fields: tuple[str, ...]) -> Composite:
+    """The composite of a plan's list, for a schema's fields. Raises InvalidPlan."""
+    return Composite(parse_spec(spec), fields)
+
+
+def _member(extractor: Extractor, key: str, fields: tuple[str, ...]) -> Member:
+    if unknown := [field for field in extractor.fields if field not in fields]:
+        raise extractor.refuse("fields", unknown[0], f"a field of the schema: {', '.join(fields)}")
+    if len(set(extractor.fields)) < len(extractor.fields):
+        raise extractor.refuse("fields", list(extractor.fields), "each field at most once")
+    places = [fields.index(field) for field in extractor.fields] if extractor.fields else slice(None)
+    resolved = msgspec.structs.replace(extractor, fields=extractor.fields or fields)
+    resolved.check()
+    settings = msgspec.json.encode(resolved, order="sorted").decode()
+    part = Part(key, extractor.NAME, extractor.VERSION, extractor.SCHEMA_VERSION, settings, resolved.state())
+    return Member(resolved, places, part)
+
+
+def _keys(extractors: tuple[Extractor, ...]) -> list[str]:
+    """A name for each, numbered where an extractor stands more than once."""
+    seen: Counter[str] = Counter()
+    keys = []
+    for extractor in extractors:
+        seen[extractor.NAME] += 1
+        keys.append(extractor.NAME if seen[extractor.NAME] == 1 else f"{extractor.NAME}#{seen[extractor.NAME]}")
+    return keys
+
+
+def _taken(member: Member, table: DeviceTable) -> State | None:
+    """A member's columns [devices, width] out of a table of other extractors or of an older schema version; None: not
+    in there."""
+    ours = member.part
+    for part in table.layout.parts:
+        columns = {column: table.columns[f"{part.key}.{column}"][: len(table)] for column in part.columns}
+        if member.matches(part):
+            return columns
+        if (part.name, part.settings) == (ours.name, ours.settings) and part.schema_version < ours.schema_version:
+            return member.extractor.migrate(part.schema_version, columns)
+    return None if ours.columns else {}
+
+
+def _foreign(wanted: Layout, found: Layout) -> InvalidDefinition:
+    return InvalidDefinition(f"state is of other extractors: found {_text(found)}, allowed is {_text(wanted)}")
+
+
+def _text(layout: Layout) -> str:
+    return " + ".join(f"{p.name} {p.settings} schema {p.schema_version}" for p in layout.parts) or "none"
+
+
+def _join(parts: list[tuple[Float64, Bool]]) -> tuple[Float64, Bool]:
+    if len(parts) == 1:
+        return parts[0]
+    features = np.concatenate([features for features, _ in parts], axis=1)
+    return features, np.logical_or.reduce([warming for _, warming in parts])
+
+
+def _in_order(features: Float64, warming: Bool, rounds: Rounds) -> tuple[Float64, Bool]:
+    """From the rounds' order back to the frame's."""
+    if len(rounds.bounds) == 2:
+        return features, warming
+    back = np.empty_like(rounds.order)
+    back[rounds.order] = np.arange(len(back))
+    return features[back], warming[back]

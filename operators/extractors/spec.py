@@ -1,0 +1,114 @@
+"""Specs: how extractors are written, in a plan's YAML or on the command line, and how they become settings.
+
+In YAML a list of names or of `name: {settings}`; as text the same, joined by +:
+
+>>> parse_text("identity + ewm(halflife=20, fields=[temperature])")
+['identity', {'ewm': {'halflife': 20, 'fields': ['temperature']}}]
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from swapstream.models.errors import InvalidPlan
+from swapstream.operators.extractors import extractors
+from swapstream.operators.extractors.base import Extractor
+
+Spec = Sequence[str | Mapping[str, Any]]
+
+
+def parse_spec(spec: Spec) -> tuple[Extractor, ...]:
+    """The extractors of a spec, settings checked for type but not yet against a schema's fields. Raises
+    InvalidPlan."""
+    if isinstance(spec, str | Mapping):
+        spec = [spec]
+    if not isinstance(spec, Sequence) or not spec:
+        names = ", ".join(extractors())
+        raise InvalidPlan(f"extractor is {spec!r}, allowed is a list of names or 'name: {{settings}}' of {names}")
+    return tuple(_parse_entry(entry) for entry in spec)
+
+
+def canonical(extractor: Extractor) -> str | dict[str, dict[str, Any]]:
+    """The one way to write an extractor: settings sorted, those at their default left out."""
+    settings = msgspec.to_builtins(extractor, order="sorted")
+    return {extractor.NAME: settings} if settings else extractor.NAME
+
+
+def parse_text(text: str) -> list[str | dict[str, Any]]:
+    """A spec from `name + name(setting=value, …)`; values are numbers, words, quoted texts, [lists] and
+    {mappings}."""
+    try:
+        return _entries(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise InvalidPlan(f"extractor {text!r} is not of the form 'name + name(setting=value, …)'") from error
+
+
+def _parse_entry(entry: Any) -> Extractor:
+    if isinstance(entry, Mapping) and len(entry) == 1:
+        name, settings = next(iter(entry.items()))
+    else:
+        name, settings = entry, {}
+    known = extractors()
+    if not isinstance(name, str) or name not in known:
+        raise InvalidPlan(f"extractor {name!r} is unknown, there are {', '.join(known)}")
+    return _settings(known[name], {} if settings is None else settings)
+
+
+def _settings(kind: type[Extractor], settings: Any) -> Extractor:
+    if not isinstance(settings, Mapping):
+        raise InvalidPlan(f"extractor {kind.NAME!r}: settings are {settings!r}, allowed is a mapping of {_names(kind)}")
+    for setting in settings:
+        if setting not in kind.__struct_fields__:
+            raise InvalidPlan(f"extractor {kind.NAME!r} has no setting {setting!r}, allowed are {_names(kind)}")
+    try:
+        return msgspec.convert(settings, kind)
+    except msgspec.ValidationError as error:
+        raise _explain(kind, settings, str(error)) from error
+
+
+def _explain(kind: type[Extractor], settings: Mapping[str, Any], message: str) -> InvalidPlan:
+    problem, _, path = message.partition(" - at `$.")
+    setting = re.split(r"\W", path)[0]
+    words = _words(get_type_hints(kind, include_extras=True).get(setting))
+    allowed = "one of " + ", ".join(words) if words else problem.removeprefix("Expected ").partition(", got")[0]
+    return InvalidPlan(
+        f"extractor {kind.NAME!r}: setting {setting!r} is {settings.get(setting)!r}, allowed is {allowed}"
+    )
+
+
+def _words(hint: Any) -> list[str]:
+    """The words of a Literal somewhere in a type."""
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [word for inner in get_args(hint) for word in _words(inner)]
+
+
+def _names(kind: type[Extractor]) -> str:
+    return ", ".join(kind.__struct_fields__)
+
+
+def _entries(node: ast.expr) -> list[str | dict[str, Any]]:
+    match node:
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _entries(left) + _entries(right)
+        case ast.Name(id=name):
+            return [name]
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
+            return [{name: {str(keyword.arg): _value(keyword.value) for keyword in keywords}}]
+    raise ValueError(ast.dump(node))
+
+
+def _value(node: ast.expr) -> Any:
+    match node:
+        case ast.Name(id=word):
+            return word
+        case ast.List(elts=entries) | ast.Tuple(elts=entries):
+            return [_value(entry) for entry in entries]
+        case ast.Dict(keys=keys, values=values):
+            return {_value(key): _value(value) for key, value in zip(keys, values, strict=True) if key is not None}
+    return ast.literal_eval(node)
