@@ -1,24 +1,31 @@
-"""An environment: one YAML file in conf/ that says where the broker and Flink are, what topics are called, how jobs run."""
+"""An environment: one YAML file in conf/ with where the broker and Flink are, what topics are called, how jobs run."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 from swapstream.models.errors import InvalidSettings, UnknownName
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
+JARS = ROOT / ".jars"
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Memory = Annotated[str, Meta(pattern=r"^[1-9][0-9]*[mg]$")]
+Count = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,200}$")]
 
 
 class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A local broker that `up` starts on loopback, or, with `bootstrap`, one that somebody else runs."""
 
-    port: int = 9092
-    controller_port: int = 9093
-    memory: str = "512m"
+    port: Port = 9092
+    controller_port: Port = 9093
+    memory: Memory = "512m"
     bootstrap: str | None = None
 
     @property
@@ -27,32 +34,36 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Flink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A local standalone cluster. Ports are TCP ports on loopback, memory is in the JVM's notation."""
+    """A local standalone cluster. Ports are TCP ports on loopback, memory is of a whole process, as in 2560m or 4g."""
 
-    rest_port: int = 8081
-    rpc_port: int = 0
-    taskmanagers: int = 1
-    slots: int = 4
-    jobmanager_memory: str = "1024m"
-    taskmanager_memory: str = "2560m"
+    rest_port: Port = 8081
+    rpc_port: Port = 0
+    taskmanagers: Count = 1
+    slots: Count = 4
+    jobmanager_memory: Memory = "1024m"
+    taskmanager_memory: Memory = "2560m"
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.rest_port}"
 
 
 class JobDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a job runs with unless `submit` says otherwise. Times in milliseconds."""
 
-    namespace: str = "prod"
-    parallelism: int = 2
+    namespace: Name = "prod"
+    parallelism: Count = 2
     delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    frame_ms: int = 20
-    checkpoint_ms: int = 2000
-    transaction_timeout_ms: int = 600_000
+    frame_ms: Count = 20
+    checkpoint_ms: Count = 2000
+    transaction_timeout_ms: Annotated[int, Meta(ge=1000, le=900_000)] = 600_000
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A topic as it should be created."""
 
-    name: str
-    partitions: int = 1
+    name: Name
+    partitions: Count = 1
     compacted: bool = False
     config: dict[str, str] = {}
 
@@ -69,6 +80,9 @@ class Topics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ledger: Topic = Topic("ledger", 1)
     labels: Topic = Topic("labels", 1)
 
+    def by_role(self) -> dict[str, Topic]:
+        return {role: getattr(self, role) for role in self.__struct_fields__}
+
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One environment. `directory` holds everything that runs (logs, checkpoints, Kafka's log, the model store)."""
@@ -81,19 +95,80 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def path(self) -> Path:
+        """`directory` as an absolute path; a relative one is relative to the project, not to where a command is run."""
         return ROOT / self.directory
 
     @property
     def store(self) -> Path:
         return self.path / "store"
 
+    @property
+    def jobs(self) -> Path:
+        """Where each deployment's file is."""
+        return self.path / "jobs"
 
-def load_environment(name: str) -> Environment:
-    """Read conf/NAME.yaml or a YAML file. Raises UnknownName, InvalidSettings."""
-    path = Path(name) if name.endswith((".yaml", ".yml")) else CONF / f"{name}.yaml"
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """What `up` chose, in <directory>/cluster.json: ports that the environment leaves open, supervisord's socket."""
+
+    broker: Port = 0
+    controller: Port = 0
+    rest: Port = 0
+    rpc: Port = 0
+    socket: str = ""
+
+
+def environment_file(name: str) -> Path:
+    """conf/NAME.yaml, or a YAML file by its path, absolute. Raises UnknownName."""
+    path = Path(name).resolve() if name.endswith((".yaml", ".yml")) else CONF / f"{name}.yaml"
     if not path.is_file():
         raise UnknownName(f"environment {name!r}: {path} does not exist; give a name in conf/ or a YAML file")
+    return path
+
+
+def load_environment(name: str) -> Environment:
+    """Read conf/NAME.yaml or a YAML file; a port of 0 becomes the one that `up` recorded, if it did.
+
+    Raises UnknownName, InvalidSettings.
+    """
+    declared = declared_environment(name)
+    return with_recorded(declared, recorded(declared))
+
+
+def declared_environment(name: str) -> Environment:
+    """The environment as its file says, open ports as 0. Raises UnknownName, InvalidSettings."""
+    path = environment_file(name)
     try:
         return msgspec.yaml.decode(path.read_bytes(), type=Environment)
     except msgspec.DecodeError as error:
         raise InvalidSettings(f"{path}: {error}") from error
+
+
+def record_file(environment: Environment) -> Path:
+    return environment.path / "cluster.json"
+
+
+def recorded(environment: Environment) -> Recorded:
+    """What `up` chose when it was last run here; zeros when it was not. Raises InvalidSettings."""
+    path = record_file(environment)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Recorded)
+    except FileNotFoundError:
+        return Recorded()
+    except msgspec.DecodeError as error:
+        raise InvalidSettings(f"{path}: {error}; delete it and run `swapstream up`") from error
+
+
+def with_recorded(environment: Environment, chosen: Recorded) -> Environment:
+    """The environment with each port that it leaves open (0) replaced by the chosen one."""
+    broker, flink = environment.broker, environment.flink
+    return msgspec.structs.replace(
+        environment,
+        broker=msgspec.structs.replace(broker, port=broker.port or chosen.broker,
+                                       controller_port=broker.controller_port or chosen.controller),
+        flink=msgspec.structs.replace(flink, rest_port=flink.rest_port or chosen.rest,
+                                      rpc_port=flink.rpc_port or chosen.rpc))

@@ -1,0 +1,138 @@
+"""`swapstream up`, `down` and `status`: a broker and a Flink cluster on this machine."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+import click
+import msgspec
+
+from swapstream.models.errors import ClusterError
+from swapstream.scripts.console import json_option, say, show
+from swapstream.scripts.environment import Environment, load_environment, recorded
+from swapstream.scripts.flink_rest import ENDED, FlinkRest
+from swapstream.scripts.launch import launch, remove_socket, wait_until_ready
+from swapstream.scripts.locks import locked
+from swapstream.scripts.processes import Supervisor, marked, sweep
+from swapstream.scripts.topics import ensure_topics, existing_topics, warn_of_differences
+
+DATA = ("kafka", "checkpoints", "savepoints", "jobs", "tmp", "logs")
+
+
+@click.command("up")
+@click.pass_obj
+def up_command(name: str) -> None:
+    """Start the broker and the Flink cluster, and create the topics.
+
+    Does nothing where they run already. Deployments that were running at the last `down` come back from their newest
+    checkpoint.
+    """
+    began = time.monotonic()
+    environment = up(name)
+    say(f"up in {time.monotonic() - began:.1f} s: broker {environment.broker.servers}, Flink {environment.flink.url}")
+
+
+def up(name: str) -> Environment:
+    """Start what is not running and wait until it answers; returns the environment with its ports.
+
+    Raises ClusterError naming the log of what does not come up; nothing is left running then.
+    """
+    with locked(load_environment(name).path / "up.lock"):
+        environment = load_environment(name)
+        supervisor = Supervisor(environment.path, recorded(environment).socket)
+        if supervisor.running():
+            wait_until_ready(environment, supervisor)
+        else:
+            environment, supervisor = _start(name)
+    warn_of_differences(ensure_topics(environment))
+    return environment
+
+
+def _start(name: str) -> tuple[Environment, Supervisor]:
+    environment, supervisor = launch(name)
+    try:
+        wait_until_ready(environment, supervisor)
+    except BaseException:
+        down(environment)
+        raise
+    return environment, supervisor
+
+
+@click.command("down")
+@click.option("--wipe", is_flag=True, help="Delete topics, checkpoints, deployments and logs too (never the store).")
+@click.pass_obj
+def down_command(name: str, wipe: bool) -> None:
+    """Stop everything that `up` started; no process is left."""
+    environment, began = load_environment(name), time.monotonic()
+    with locked(environment.path / "up.lock"):
+        swept = down(environment)
+        for part in DATA if wipe else ():
+            shutil.rmtree(environment.path / part, ignore_errors=True)
+    say(f"down in {time.monotonic() - began:.1f} s" + (f" (killed {len(swept)} that did not stop)" if swept else ""))
+
+
+def down(environment: Environment) -> list[int]:
+    """Stop the cluster; returns the pids that had to be killed. Does nothing where nothing runs."""
+    socket = recorded(environment).socket
+    if socket:
+        Supervisor(environment.path, socket).shutdown()
+        remove_socket(environment, socket)
+    return sweep(environment.path)
+
+
+@click.command("status")
+@json_option
+@click.pass_obj
+def status_command(name: str, as_json: bool) -> None:
+    """Show processes, jobs and topics. Exits with 6 when the cluster is not up."""
+    found = status(load_environment(name))
+    if as_json:
+        click.echo(json.dumps(found))
+    else:
+        show([row | {"uptime": timedelta(seconds=row["uptime"])} for row in found["processes"]],
+             ["name", "state", "pid", "uptime", "restarts"], False, f"Processes in {found['directory']}")
+        show(found["jobs"], ["deployment", "state", "job", "duration_s", "checkpoints", "failed_checkpoints"], False,
+             "Jobs")
+        show(found["topics"], ["role", "topic", "exists"], False, "Topics")
+    if not found["up"]:
+        say("the cluster is not up" + (": processes without a supervisor are left, `swapstream down` ends them"
+                                       if marked(load_environment(name).path) else "; start it with `swapstream up`"))
+        sys.exit(ClusterError.exit_code)
+
+
+def status(environment: Environment) -> dict[str, Any]:
+    """Everything that `status` shows; what does not answer is empty."""
+    processes = Supervisor(environment.path, recorded(environment).socket).processes()
+    return {"up": bool(processes) and all(process.state == "RUNNING" for process in processes),
+            "directory": str(environment.path), "broker": environment.broker.servers, "flink": environment.flink.url,
+            "processes": [msgspec.structs.asdict(process) for process in processes],
+            "jobs": _jobs(environment) if processes else [],
+            "topics": _topics(environment) if processes else []}
+
+
+def _jobs(environment: Environment) -> list[dict[str, Any]]:
+    rest = FlinkRest(environment.flink.url)
+    try:
+        return [_job(rest, job) for job in rest.jobs()]
+    except ClusterError:
+        return []
+
+
+def _job(rest: FlinkRest, job: dict[str, Any]) -> dict[str, Any]:
+    counts = {} if job["state"] in ENDED else rest.checkpoints(job["jid"]).get("counts", {})
+    return {"deployment": job["name"], "state": job["state"], "job": job["jid"], "duration_s": job["duration"] // 1000,
+            "checkpoints": counts.get("completed"), "failed_checkpoints": counts.get("failed")}
+
+
+def _topics(environment: Environment) -> list[dict[str, Any]]:
+    try:
+        there = existing_topics(environment)
+    except ClusterError:
+        return []
+    return [{"role": role, "topic": topic.name, "exists": topic.name in there}
+            for role, topic in environment.topics.by_role().items()]

@@ -1,0 +1,59 @@
+"""Flink's REST interface on loopback: just the calls that are needed, answers as plain dictionaries."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from swapstream.models.errors import ClusterError
+
+ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
+
+# An HTTP proxy in the user's environment must not be asked for loopback.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class FlinkRest:
+    """A JobManager by its URL. Every method raises ClusterError when it does not answer within `timeout` seconds."""
+
+    def __init__(self, url: str, timeout: float = 5.0) -> None:
+        self.url, self.timeout = url, timeout
+
+    def overview(self) -> dict[str, Any]:
+        """taskmanagers, slots-total, slots-available, jobs-running, …"""
+        return self._ask("/overview")
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs that this JobManager knows: jid, name, state, start-time and duration in ms."""
+        return list(self._ask("/jobs/overview")["jobs"])
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        return self._ask(f"/jobs/{job_id}")
+
+    def checkpoints(self, job_id: str) -> dict[str, Any]:
+        """counts, latest (completed, failed, savepoint, restored), history."""
+        return self._ask(f"/jobs/{job_id}/checkpoints")
+
+    def exception(self, job_id: str) -> str:
+        """The first line of the newest failure's cause, or nothing."""
+        entries = self._ask(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
+        trace = entries[0]["stacktrace"] if entries else ""
+        causes = [line for line in trace.splitlines() if not line.startswith("\t")]
+        return causes[-1].removeprefix("Caused by: ") if causes else ""
+
+    def cancel(self, job_id: str) -> None:
+        """Ask for the job's end; it is over when its state says so."""
+        self._ask(f"/jobs/{job_id}?mode=cancel", method="PATCH")
+
+    def _ask(self, path: str, method: str = "GET") -> dict[str, Any]:
+        request = urllib.request.Request(f"{self.url}{path}", method=method)
+        try:
+            with _opener.open(request, timeout=self.timeout) as response:
+                return dict(json.loads(response.read() or b"{}"))
+        except urllib.error.HTTPError as error:
+            raise ClusterError(f"Flink at {self.url} answers {error.code} to {method} {path}") from error
+        except (OSError, ValueError) as error:
+            raise ClusterError(f"Flink at {self.url} does not answer ({error}); is the cluster up? "
+                               "`swapstream status` tells") from error
