@@ -28,8 +28,13 @@ class RawFrame(msgspec.Struct, frozen=True, gc=False):
 
     def slice(self, start: int, stop: int) -> RawFrame:
         """Records start to stop (exclusive)."""
-        return RawFrame(self.partition, self.payloads[start:stop], self.offsets[start:stop],
-                        self.timestamps[start:stop], self.keys[start:stop])
+        return RawFrame(
+            self.partition,
+            self.payloads[start:stop],
+            self.offsets[start:stop],
+            self.timestamps[start:stop],
+            self.keys[start:stop],
+        )
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):

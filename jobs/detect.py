@@ -1,0 +1,66 @@
+"""detect: telemetry to anomalies in one job; every stage runs in the worker that owns the shard.
+
+telemetry ─> frames (JVM) ─> shard: decode, extract, score, decide ─> scores, features, anomalies, dead-letters
+parameters ─> broadcast ─────────^                              └───> ledger
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pyflink.common import Configuration
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import StreamTableEnvironment
+
+from swapstream.jobs.keying import message_keys, shard_constants
+from swapstream.jobs.sinks import write_ledger, write_output
+from swapstream.jobs.sources import parameters, telemetry_frames
+from swapstream.jobs.spec import MAX_PARALLELISM, JobSpec
+from swapstream.jobs.uids import describe
+from swapstream.operators.flink import ShardFunction, definitions_state, ledger_tag, message_type
+from swapstream.operators.shard import Assignment
+
+
+def environment(spec: JobSpec) -> StreamExecutionEnvironment:
+    """Flink's settings for low latency and state that survives."""
+    conf = Configuration()
+    conf.set_string("pipeline.name", spec.name)
+    conf.set_string("pipeline.max-parallelism", str(MAX_PARALLELISM))
+    conf.set_string("execution.buffer-timeout.interval", "2ms")
+    conf.set_string("python.fn-execution.bundle.time", "5")
+    conf.set_string("table.local-time-zone", "UTC")
+    conf.set_string("table.exec.uid.generation", "ALWAYS")
+    env = StreamExecutionEnvironment.get_execution_environment(conf)
+    env.set_parallelism(spec.parallelism)
+    env.enable_checkpointing(spec.checkpoint_ms)
+    return env
+
+
+def build(spec: JobSpec) -> StreamExecutionEnvironment:
+    """The job's graph."""
+    env = environment(spec)
+    tables = StreamTableEnvironment.create(env)
+    constants = shard_constants(spec.partitions)
+    assignment = Assignment(spec.namespace, spec.deployment, spec.topics["telemetry"], spec.plan, spec.parameters_end)
+    shards = ShardFunction(
+        assignment,
+        spec.topics,
+        message_keys(spec.partitions, spec.partitions),
+        {constant: partition for partition, constant in constants.items()},
+    )
+    frames = telemetry_frames(tables, spec, constants)
+    definitions = parameters(tables, spec).broadcast(definitions_state())
+    messages = frames.connect(definitions).process(shards, message_type()).uid("shard").name("shard")
+    statements = tables.create_statement_set()
+    write_output(tables, statements, messages, spec)
+    write_ledger(tables, statements, messages.get_side_output(ledger_tag()), spec)
+    statements.attach_as_datastream()
+    return env
+
+
+if __name__ == "__main__":
+    spec = JobSpec.read(Path(sys.argv[sys.argv.index("--spec") + 1]))
+    env = build(spec)
+    print(describe(env))
+    env.execute_async(spec.name)

@@ -1,0 +1,182 @@
+"""The one module that carries shards in PyFlink: a keyed broadcast function, its state, and nothing else.
+
+Input: one row a frame, keyed by a constant per partition (jobs/keying.py), beside the records of `parameters` as broadcast.
+Output: rows (topic, key, value); the ledger goes to a side output, since it must not wait for a checkpoint.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from pyflink.common import Row, TypeInformation, Types
+from pyflink.datastream import KeyedBroadcastProcessFunction, OutputTag, RuntimeContext
+from pyflink.datastream.state import (
+    ListStateDescriptor,
+    MapStateDescriptor,
+    ValueStateDescriptor,
+)
+
+from swapstream.models.errors import InvalidDefinition
+from swapstream.operators.definitions import Definitions
+from swapstream.operators.frame import RawFrame
+from swapstream.operators.ledger import LedgerRow
+from swapstream.operators.pipelines import Pipelines
+from swapstream.operators.shard import Assignment, Change, Emission, Shard
+
+POLL_MS = 20
+YOUNG_COLLECTION = 50_000
+
+
+def binary() -> TypeInformation:
+    """A fresh type each time: once used, a TypeInformation holds a Java object, and what captures it can't be pickled."""
+    return Types.PRIMITIVE_ARRAY(Types.BYTE())
+
+
+def frame_type() -> TypeInformation:
+    """partition, payloads, offsets, timestamps (ms), keys. A state schema: a column more breaks every savepoint."""
+    return Types.ROW(
+        [
+            Types.INT(),
+            Types.OBJECT_ARRAY(binary()),
+            Types.OBJECT_ARRAY(Types.LONG()),
+            Types.OBJECT_ARRAY(Types.LONG()),
+            Types.OBJECT_ARRAY(binary()),
+        ]
+    )
+
+
+def parameter_type() -> TypeInformation:
+    """offset, value of a record of `parameters`."""
+    return Types.ROW([Types.LONG(), binary()])
+
+
+def message_type() -> TypeInformation:
+    """topic, key, value of a message to be written."""
+    return Types.ROW([Types.STRING(), binary(), binary()])
+
+
+def definitions_state() -> MapStateDescriptor:
+    """Broadcast state: each record of `parameters` by offset, as it came."""
+    return MapStateDescriptor("definitions", Types.LONG(), binary())
+
+
+def ledger_tag() -> OutputTag:
+    return OutputTag("ledger", message_type())
+
+
+class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
+    """Every shard of this worker.
+
+    `topics` maps the role of an emission to its topic, `keys` a partition to the message key that hashes to the same number,
+    `partitions` the constant a shard's frames are keyed by to its partition.
+    """
+
+    def __init__(
+        self, assignment: Assignment, topics: dict[str, str], keys: dict[int, bytes], partitions: dict[int, int]
+    ) -> None:
+        self.assignment = assignment
+        self.topics = topics
+        self.keys = keys
+        self.partitions = partitions
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        self.head = runtime_context.get_state(ValueStateDescriptor("head", binary()))
+        self.base = runtime_context.get_state(ValueStateDescriptor("base", binary()))
+        self.journal = runtime_context.get_list_state(ListStateDescriptor("journal", binary()))
+        self.held = runtime_context.get_list_state(ListStateDescriptor("held", binary()))
+        self.definitions = Definitions()
+        self.pipelines = Pipelines(self.definitions, self.assignment.namespace)
+        self.shards: dict[int, Shard] = {}
+        self.restored = False
+        # Measured: the collector costs up to half of the decoder's rate. What is loaded by now stays.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(YOUNG_COLLECTION, 20, 100)
+
+    def process_broadcast_element(self, value: Row, ctx: Any) -> Iterator[Any]:
+        self._restore_definitions(ctx)
+        offset, body = value
+        if offset >= self.definitions.position:
+            ctx.get_broadcast_state(definitions_state()).put(offset, body or b"")
+            yield from self._define(offset, body)
+
+    def process_element(self, value: Row, ctx: Any) -> Iterator[Any]:
+        self._restore_definitions(ctx)
+        partition, payloads, offsets, timestamps, keys = value
+        shard = self._shard(partition)
+        raw = RawFrame(partition, payloads, np.array(offsets, np.int64), np.array(timestamps, np.int64), keys)
+        yield from self._carry(shard, shard.on_frame(raw), ctx)
+
+    def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
+        self._restore_definitions(ctx)
+        shard = self._shard(self.partitions[ctx.get_current_key()[0]])
+        yield from self._carry(shard, shard.on_timer(), ctx)
+
+    def _restore_definitions(self, ctx: Any) -> None:
+        """Broadcast state can be read only where a context is at hand, so at the first call after a (re)start."""
+        if self.restored:
+            return
+        self.restored = True
+        for offset, body in sorted(ctx.get_broadcast_state(definitions_state()).items()):
+            with suppress(InvalidDefinition):
+                self.definitions.add(offset, body or None)
+
+    def _define(self, offset: int, body: bytes | None) -> Iterator[Any]:
+        """A bad control message goes to the ledger and harms nothing else (C7)."""
+        try:
+            statement = self.definitions.add(offset, body)
+        except InvalidDefinition as error:
+            a = self.assignment
+            row = LedgerRow(
+                f"{a.namespace}/{a.deployment}/rejected/parameters/0/{offset}",
+                a.namespace,
+                a.deployment,
+                "rejected",
+                f"{a.namespace}/{a.deployment}/parameters",
+                0,
+                topic="parameters",
+                partition=0,
+                offset=offset,
+                reason=str(error),
+            )
+            yield ledger_tag(), Row(self.topics["ledger"], b"parameters", row.encode())
+            return
+        if statement and statement.kind == "plan" and statement.namespace == self.assignment.namespace:
+            self.pipelines.prepare(statement.digest)
+
+    def _shard(self, partition: int) -> Shard:
+        """The shard of the current key, restored from its state when this worker has not met it yet."""
+        shard = self.shards.get(partition)
+        if shard is None:
+            shard = self.shards[partition] = Shard(partition, self.assignment, self.definitions, self.pipelines)
+            head = self.head.value()
+            if head is not None:
+                shard.restore_parts(head, self.base.value(), list(self.journal.get()), list(self.held.get()))
+        return shard
+
+    def _carry(self, shard: Shard, emissions: list[Emission], ctx: Any) -> Iterator[Any]:
+        """Write the shard's changes, come back for what it holds, and send what it emits."""
+        self._write(shard.changes())
+        if shard.waiting:
+            timers = ctx.timer_service()
+            timers.register_processing_time_timer(timers.current_processing_time() + POLL_MS)
+        for emission in emissions:
+            row = Row(self.topics[emission.role], emission.key or self.keys[shard.partition], emission.value)
+            yield (ledger_tag(), row) if emission.role == "ledger" else row
+
+    def _write(self, change: Change) -> None:
+        self.head.update(change.head)
+        if change.base is not None:
+            self.base.update(change.base)
+            self.journal.clear()
+        elif change.journal is not None:
+            self.journal.add(change.journal)
+        if change.released:
+            self.held.update(change.held)
+        else:
+            for raw in change.held:
+                self.held.add(raw)

@@ -1,0 +1,50 @@
+"""Ledger rows: everything that happens to a deployment. JSON, one object a message, each chained to the writer's last row."""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+VERSION = 1
+
+
+class LedgerRow(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One event. `id` is the same when the row is written again; `time` is in milliseconds, log time in rows from a shard.
+
+    `prev` is the sha256 of the writer's row before, empty in its first.
+    """
+
+    id: str
+    namespace: str
+    deployment: str
+    event: str
+    writer: str
+    time: int
+    prev: str = ""
+    topic: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+    epoch: int | None = None
+    plan: str | None = None
+    plan_name: str | None = None
+    who: str | None = None
+    reason: str | None = None
+    v: int = VERSION
+
+    def encode(self) -> bytes:
+        return msgspec.json.encode(self)
+
+
+class LedgerWriter:
+    """Chains the rows of one writer: the only state is the digest of its last row."""
+
+    def __init__(self, writer: str, prev: str = "") -> None:
+        self.writer = writer
+        self.prev = prev
+
+    def write(self, row: LedgerRow) -> bytes:
+        """The row's bytes, with this writer's name and chain in it."""
+        encoded = msgspec.structs.replace(row, writer=self.writer, prev=self.prev).encode()
+        self.prev = hashlib.sha256(encoded).hexdigest()
+        return encoded

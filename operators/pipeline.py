@@ -1,0 +1,152 @@
+"""A plan made ready to run: decode, extract, score. The shard, `try` and the trainer all run this very code."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import Protocol
+
+import msgspec
+import numpy as np
+
+from swapstream.models.artifact import Artifact
+from swapstream.models.contributions import contributions
+from swapstream.models.errors import SwapstreamError
+from swapstream.models.kinds import Scorer, scorer
+from swapstream.models.schema import Schema
+from swapstream.operators.decode import Decoder
+from swapstream.operators.devices import DeviceTable
+from swapstream.operators.extractors.composite import Composite
+from swapstream.operators.frame import Bool, Float64, Frame, Int64
+from swapstream.operators.plan import Pin, Plan, Route
+
+NO_ROUTE = -1
+
+
+class Lookup(Protocol):
+    """Where pinned parts come from. Both raise UnknownName, or InvalidDefinition when the bytes are no good."""
+
+    def schema(self, pin: Pin) -> Schema: ...
+
+    def model(self, pin: Pin) -> Artifact: ...
+
+
+class RoleScores(msgspec.Struct, frozen=True):
+    """What one model said of the rows of its route: `rows` int64[m] into the frame, `scores` float64[m], NaN where it failed.
+
+    `error` is the reason when the model failed on these rows.
+    """
+
+    role: str
+    model: Pin
+    rows: Int64
+    scores: Float64
+    threshold: float
+    error: str | None = None
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """A frame with its features [n, K], who is warming up, every role's scores, and the champion's verdict."""
+
+    frame: Frame
+    features: Float64
+    warming: Bool
+    roles: list[RoleScores]
+    anomalous: Bool
+
+
+class LoadedModel:
+    """A model of a route, ready to score; one that could not be loaded answers every record with the reason."""
+
+    def __init__(self, role: str, pin: Pin, threshold: float | None, lookup: Lookup) -> None:
+        self.role, self.pin = role, pin
+        self.scorer: Scorer | None = None
+        self.error: str | None = None
+        try:
+            self.artifact = lookup.model(pin)
+            self.scorer = scorer(self.artifact)
+            self.scorer.score(self.artifact.golden_inputs)
+            self.threshold = self.artifact.manifest.threshold if threshold is None else threshold
+        except SwapstreamError as error:
+            self.error, self.threshold = str(error), float("inf")
+
+    def score(self, features: Float64, rows: Int64) -> RoleScores:
+        """Score some rows of a frame. A model that fails harms only its own rows (C5)."""
+        if self.scorer is None:
+            return self._failed(rows, self.error or "not loaded")
+        try:
+            scores = self.scorer.score(features[rows])
+        except Exception as error:  # whatever a model's library raises must not stop the job
+            return self._failed(rows, f"{type(error).__name__}: {error}")
+        return RoleScores(self.role, self.pin, rows, scores, self.threshold)
+
+    def _failed(self, rows: Int64, reason: str) -> RoleScores:
+        return RoleScores(self.role, self.pin, rows, np.full(len(rows), np.nan), self.threshold, reason)
+
+    def contributions(self, features: Float64) -> Float64:
+        """How much of each score each feature explains, float64[k, K]."""
+        assert self.scorer is not None
+        return contributions(self.scorer, features, self.artifact.manifest.reference)
+
+
+class LoadedRoute:
+    """A route's models, champion first."""
+
+    def __init__(self, route: Route, lookup: Lookup) -> None:
+        self.pattern = route.devices
+        self.models = [
+            LoadedModel(role, pin, route.threshold if role == "champion" else None, lookup)
+            for role, pin in route.roles()
+        ]
+
+    @property
+    def champion(self) -> LoadedModel | None:
+        return self.models[0] if self.models else None
+
+
+class Pipeline:
+    """One plan, ready. Holds no state of any shard: several shards of a worker share it."""
+
+    def __init__(self, plan: Plan, lookup: Lookup) -> None:
+        self.plan = plan
+        self.digest = plan.digest
+        self.schema = lookup.schema(plan.schema)
+        self.decoder = Decoder(self.schema)
+        self.extractor = Composite.parse(list(plan.extractor), self.schema.names)
+        self.routes = [LoadedRoute(route, lookup) for route in plan.routes]
+        self._route_of: dict[str, int] = {}
+
+    def new_table(self) -> DeviceTable:
+        """An empty table of per-device state for this plan's extractor."""
+        return self.extractor.table()
+
+    def process(self, frame: Frame, table: DeviceTable) -> Scored:
+        """Extract and score a frame; updates `table`. Bits do not depend on how records were cut into frames (C6)."""
+        features, warming = self.extractor.extract(frame, table)
+        anomalous = np.zeros(len(frame), dtype=bool)
+        roles: list[RoleScores] = []
+        for index, rows in self._rows_by_route(frame):
+            for model in self.routes[index].models:
+                scored = model.score(features, rows)
+                roles.append(scored)
+                if model.role == "champion":
+                    anomalous[rows] = (scored.scores > scored.threshold) & ~warming[rows]
+        return Scored(frame, features, warming, roles, anomalous)
+
+    def champion_of(self, device: str) -> LoadedModel | None:
+        """The champion that answers for a device."""
+        index = self.route_of(device)
+        return None if index == NO_ROUTE else self.routes[index].champion
+
+    def route_of(self, device: str) -> int:
+        """The first route whose pattern matches, NO_ROUTE if none does."""
+        found = self._route_of.get(device)
+        if found is None:
+            found = next((i for i, route in enumerate(self.routes) if fnmatchcase(device, route.pattern)), NO_ROUTE)
+            self._route_of[device] = found
+        return found
+
+    def _rows_by_route(self, frame: Frame) -> list[tuple[int, Int64]]:
+        if len(self.routes) == 1 and self.routes[0].pattern == "*":
+            return [(0, np.arange(len(frame)))]
+        taken = np.fromiter(map(self.route_of, frame.devices), dtype=np.int64, count=len(frame))
+        return [(index, np.flatnonzero(taken == index)) for index in np.unique(taken) if index != NO_ROUTE]

@@ -1,0 +1,51 @@
+"""Tokens: the small records in a telemetry partition at which a shard acts.
+
+    0xC1 | msgpack envelope { v, signed: msgpack token, key, signature }
+
+0xC1 is never used by msgpack and invalid in JSON, so that no reading starts with it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from swapstream.models.errors import InvalidToken
+from swapstream.operators.definitions import Envelope
+
+FIRST_BYTE = b"\xc1"
+VERSION = 1
+
+
+class Token(msgspec.Struct, frozen=True):
+    """Addressed to one deployment, topic and partition. `parameters_end` says how far `parameters` must be read to judge it.
+
+    `when` is in milliseconds since the epoch, `plan` a digest; epochs of a deployment only grow.
+    """
+
+    kind: Literal["swap"]
+    namespace: str
+    deployment: str
+    epoch: int
+    plan: str
+    topic: str
+    partition: int
+    parameters_end: int
+    who: str
+    when: int
+    why: str
+
+    def encode(self) -> bytes:
+        return FIRST_BYTE + msgspec.msgpack.encode(Envelope(VERSION, msgspec.msgpack.encode(self)))
+
+    @classmethod
+    def decode(cls, payload: bytes) -> Token:
+        """Raises InvalidToken for anything that starts like a token and is none of this release's."""
+        try:
+            envelope = msgspec.msgpack.decode(payload[1:], type=Envelope)
+            if envelope.v != VERSION:
+                raise InvalidToken(f"token of version {envelope.v}: this release reads version {VERSION}")
+            return msgspec.msgpack.decode(envelope.signed, type=cls)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise InvalidToken(f"not a token: {error}") from error
