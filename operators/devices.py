@@ -88,8 +88,8 @@ class DeviceTable:
     """Rows of float64 columns by device, and the log time (ms) at which each was last seen.
 
     `columns` (name → [capacity, width]) and `seen` ([capacity]) have room for more rows than `len()`; new devices
-    start with zeros. The rows handed out by `slots` count as changed. `needs_rebase`: the bytes it came from have another
-    layout, so that no journal can follow them; write `rebase()` instead.
+    start with zeros. The rows handed out by `slots` count as changed. `needs_rebase`: the bytes it came from have
+    another layout, so that no journal can follow them; write `rebase()` instead.
     """
 
     def __init__(self, layout: Layout, capacity: int = 64) -> None:

@@ -60,6 +60,11 @@ class Composite:
                 f"extractor {self.name!r} yields feature {twice[0]!r} twice: give one of the two another 'label'"
             )
 
+    @classmethod
+    def parse(cls, spec: Spec, fields: tuple[str, ...]) -> Composite:
+        """From a plan's list, for a schema's fields. Raises InvalidPlan."""
+        return cls(parse_spec(spec), fields)
+
     @property
     def ref(self) -> str:
         """name:version:digest, as models are named in provenance."""
@@ -70,7 +75,7 @@ class Composite:
         """Whether features follow from the record alone; the device table then stays empty."""
         return not self.layout.parts
 
-    def new_table(self) -> DeviceTable:
+    def table(self) -> DeviceTable:
         """An empty device table."""
         return DeviceTable(self.layout)
 
@@ -117,11 +122,6 @@ class Composite:
             for column, array in (found or {}).items():
                 adapted.columns[f"{member.part.key}.{column}"][: len(table)] = array
         return adapted
-
-
-def parse(spec: Spec, fields: tuple[str, ...]) -> Composite:
-    """The composite of a plan's list, for a schema's fields. Raises InvalidPlan."""
-    return Composite(parse_spec(spec), fields)
 
 
 def _member(extractor: Extractor, key: str, fields: tuple[str, ...]) -> Member:
