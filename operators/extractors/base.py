@@ -15,7 +15,7 @@ from swapstream.operators.frame import Bool, Float64, Int64
 State = dict[str, Float64]
 
 
-class Extractor(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+class Extractor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of one extractor, and its code.
 
     Every feature and every state must be the same bits however records are cut into frames (contract C6), so

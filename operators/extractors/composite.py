@@ -13,7 +13,7 @@ from swapstream.models.errors import InvalidDefinition, InvalidPlan
 from swapstream.operators.devices import DeviceTable, Layout, Part, read_table
 from swapstream.operators.extractors.base import Extractor, State
 from swapstream.operators.extractors.rounds import Rounds, rounds_of
-from swapstream.operators.extractors.spec import Spec, canonical, parse_spec
+from swapstream.operators.extractors.spec import Spec, canonical, parse_spec, settings_of
 from swapstream.operators.frame import Bool, Float64, Frame
 
 
@@ -132,7 +132,7 @@ def _member(extractor: Extractor, key: str, fields: tuple[str, ...]) -> Member:
     places = [fields.index(field) for field in extractor.fields] if extractor.fields else slice(None)
     resolved = msgspec.structs.replace(extractor, fields=extractor.fields or fields)
     resolved.check()
-    settings = msgspec.json.encode(resolved, order="sorted").decode()
+    settings = msgspec.json.encode(settings_of(resolved)).decode()
     part = Part(key, extractor.NAME, extractor.VERSION, extractor.SCHEMA_VERSION, settings, resolved.state())
     return Member(resolved, places, part)
 

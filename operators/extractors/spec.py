@@ -34,9 +34,17 @@ def parse_spec(spec: Spec) -> tuple[Extractor, ...]:
 
 
 def canonical(extractor: Extractor) -> str | dict[str, dict[str, Any]]:
-    """The one way to write an extractor: settings sorted, those at their default left out."""
-    settings = msgspec.to_builtins(extractor, order="sorted")
+    """The one way to write an extractor: settings sorted, those at their default left out, JSON's types only."""
+    settings = settings_of(extractor)
     return {extractor.NAME: settings} if settings else extractor.NAME
+
+
+def settings_of(extractor: Extractor) -> dict[str, Any]:
+    """Settings that differ from their default, sorted. (msgspec's omit_defaults goes by identity: it keeps a given 20.0.)"""
+    fields = msgspec.structs.fields(extractor)
+    changed = {f.name: getattr(extractor, f.name) for f in fields if getattr(extractor, f.name) != f.default}
+    settings: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(changed, order="sorted"))
+    return settings
 
 
 def parse_text(text: str) -> list[str | dict[str, Any]]:
@@ -98,7 +106,7 @@ def _entries(node: ast.expr) -> list[str | dict[str, Any]]:
             return _entries(left) + _entries(right)
         case ast.Name(id=name):
             return [name]
-        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords):
+        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if all(k.arg for k in keywords):
             return [{name: {str(keyword.arg): _value(keyword.value) for keyword in keywords}}]
     raise ValueError(ast.dump(node))
 
