@@ -1,3 +1,139 @@
-"""Placeholder until the keeper lands."""
+"""The keeper: a small daemon that brings jobs back which the JobManager has lost, and ends orphaned workers.
+
+A restarted JobManager knows no jobs. Every deployment that should be running and is not known, or has FAILED, is
+submitted again from its newest checkpoint, as soon as the slots of its old tasks are free again.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
 import time
-time.sleep(10**9)
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from swapstream.jobs.spec import JobSpec
+from swapstream.models.errors import SwapstreamError
+from swapstream.scripts.checkpoints import newest_checkpoint
+from swapstream.scripts.deployments import Deployment, Deployments
+from swapstream.scripts.environment import Environment, load_environment
+from swapstream.scripts.flink_cli import FlinkCommandLine, new_job_id
+from swapstream.scripts.processes import orphans
+
+POLL = 1.0
+LONGEST_PAUSE = 60.0
+
+
+class Keeper:
+    """Watches the deployments of one environment. `look` is one round; it raises nothing that a next round may mend."""
+
+    def __init__(self, environment: Environment, flink: FlinkCommandLine, clock: Callable[[], float] = time.monotonic,
+                 log: Callable[[str], None] = print) -> None:
+        self.environment, self.flink, self.clock, self.log = environment, flink, clock, log
+        self.deployments = Deployments(environment)
+        self.attempts: dict[str, int] = {}
+        self.not_before: dict[str, float] = {}
+        self.said = ""
+
+    def look(self) -> None:
+        """Compare what should run with what does, and act on the difference."""
+        try:
+            states = self.flink.states()
+            for deployment in list(self.deployments):
+                self._look_at(deployment, states)
+            self._say("all is well")
+        except SwapstreamError as error:
+            self._say(str(error))
+
+    def _look_at(self, deployment: Deployment, states: dict[str, str]) -> None:
+        if deployment.desired == "stopped" or not deployment.job_ids:
+            return
+        state = states.get(deployment.job_ids[-1])
+        if state == "RUNNING":
+            self.attempts.pop(deployment.name, None)
+        elif state in (None, "FAILED") and self.clock() >= self.not_before.get(deployment.name, 0.0):
+            self._bring_back(deployment.name)
+        elif state in ("CANCELED", "FINISHED"):
+            self._note_end(deployment)
+
+    def _bring_back(self, name: str) -> None:
+        """Under the lock, since `submit` or `cancel` may be at work: what was seen before may be over by now."""
+        with self.deployments.lock(name):
+            deployment = self.deployments.require(name)
+            state = self.flink.state(deployment.job_ids[-1])
+            if deployment.desired == "stopped" or state not in (None, "FAILED"):
+                return
+            if self.flink.free_slots() < deployment.parallelism:
+                self._say(f"{deployment.full_name} is lost; waiting for {deployment.parallelism} free slots")
+                return
+            self._pause(name)
+            self._resubmit(deployment)
+
+    def _resubmit(self, deployment: Deployment) -> None:
+        restore = newest_checkpoint(self.environment.checkpoints, deployment.job_ids)
+        spec = self.deployments.spec(deployment.name)
+        repoint(spec, self.environment)
+        job_id = new_job_id()
+        self.deployments.save(deployment.with_job(job_id))
+        self.log(f"{deployment.full_name} is lost: submitting it as {job_id} from {restore or 'its start'}")
+        self.flink.run(self.flink.arguments(deployment.job, spec, deployment.parallelism, job_id, restore))
+
+    def _pause(self, name: str) -> None:
+        """A job that fails again and again is tried after 2, 4, 8, … seconds, until it has been seen to run."""
+        attempts = self.attempts[name] = self.attempts.get(name, 0) + 1
+        self.not_before[name] = self.clock() + min(2.0**attempts, LONGEST_PAUSE)
+
+    def _note_end(self, deployment: Deployment) -> None:
+        """Ended on purpose, by somebody who asked Flink itself."""
+        with self.deployments.lock(deployment.name):
+            if self.deployments.require(deployment.name) == deployment:
+                self.deployments.save(deployment.stopped())
+
+    def _say(self, message: str) -> None:
+        """Log what has changed, not what is as it was a second ago."""
+        if message != self.said:
+            self.log(message)
+            self.said = message
+
+
+class Reaper:
+    """Kills processes of the cluster whose parent is gone, once they have been seen so twice."""
+
+    def __init__(self, environment: Environment, supervisor_pid: int) -> None:
+        self.directory, self.supervisor_pid = environment.path, supervisor_pid
+        self.seen: set[psutil.Process] = set()
+
+    def look(self) -> None:
+        found = set(orphans(self.directory, self.supervisor_pid))
+        for process in found & self.seen:
+            print(f"killing {process.pid}, whose parent is gone")
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.seen = found
+
+
+def repoint(spec: Path, environment: Environment) -> None:
+    """A cluster that came up on other ports: the specification names the broker."""
+    found = JobSpec.read(spec)
+    if found.bootstrap != environment.broker.servers:
+        msgspec.structs.replace(found, bootstrap=environment.broker.servers).write(spec)
+
+
+def main() -> None:
+    """Run for ever."""
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    environment = load_environment(sys.argv[1])
+    keeper, reaper = Keeper(environment, FlinkCommandLine(environment)), Reaper(environment, os.getppid())
+    reaper.look()
+    while True:
+        time.sleep(POLL)
+        reaper.look()  # before the first submission: a `flink run` that a killed keeper left behind must not come in late
+        keeper.look()
+
+
+if __name__ == "__main__":
+    main()

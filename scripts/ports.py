@@ -5,6 +5,8 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 
+import msgspec
+
 from swapstream.models.errors import ClusterError
 from swapstream.scripts.environment import Environment, Recorded
 
@@ -45,4 +47,4 @@ def choose(declared: Environment, last: Recorded) -> Recorded:
                                "or set another one (0 = any free one) in the environment's file")
         before = getattr(last, name)
         chosen[name] = port or (before if before and is_free(before) else spare)
-    return Recorded(**chosen)
+    return msgspec.convert(chosen, Recorded)

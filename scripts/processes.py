@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import xmlrpc.client
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +104,8 @@ def sweep(directory: Path) -> list[int]:
     """Kill what is left of the cluster in `directory` (orphaned Python workers, say); returns the pids."""
     left = marked(directory)
     for process in left:
-        try:
+        with suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue
     psutil.wait_procs(left, timeout=10)
     return [process.pid for process in left]
 

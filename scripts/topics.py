@@ -9,7 +9,6 @@ from typing import Any
 import click
 import msgspec
 
-from swapstream.models.errors import ClusterError
 from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.environment import Environment, Topic, load_environment
 
@@ -47,17 +46,15 @@ def difference(wanted: dict[str, str], partitions: int, found: dict[str, str], f
 def admin(environment: Environment) -> Iterator[Any]:
     """Kafka's admin client. Raises ClusterError when the broker is away or refuses."""
     from kafka.admin import KafkaAdminClient
-    from kafka.errors import KafkaError
 
-    try:
-        client = KafkaAdminClient(bootstrap_servers=environment.broker.servers, client_id="swapstream-admin")
+    from swapstream.scripts.kafka import BOOTSTRAP_MS, broker_errors
+
+    with broker_errors(environment):
+        client = KafkaAdminClient(bootstrap_servers=environment.broker.servers, bootstrap_timeout_ms=BOOTSTRAP_MS)
         try:
             yield client
         finally:
             client.close()
-    except KafkaError as error:
-        raise ClusterError(f"the broker at {environment.broker.servers} does not do as asked: {error}; "
-                           "is it up? `swapstream status` tells") from error
 
 
 def ensure_topics(environment: Environment) -> list[TopicState]:

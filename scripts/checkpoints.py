@@ -1,0 +1,43 @@
+"""Finding what a lost job can be resumed from: the newest complete checkpoint on disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from swapstream.models.errors import ClusterError
+
+CHECKPOINT = re.compile(r"chk-(\d+)")
+
+
+def newest_checkpoint(directory: Path, job_ids: Iterable[str]) -> Path | None:
+    """The last complete checkpoint of the last of the jobs (given in the order in which they ran) that has one.
+
+    A checkpoint is complete once `_metadata` is there: Flink renames it into place when every operator has answered. Its
+    transactions need not have been committed yet; a restore from it commits them.
+    """
+    for job_id in reversed(list(job_ids)):
+        complete = [path for path in (directory / job_id).glob("chk-*") if is_complete(path)]
+        if complete:
+            return max(complete, key=_number)
+    return None
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a checkpoint's or savepoint's directory can be restored from."""
+    metadata = path / "_metadata"
+    return metadata.is_file() and metadata.stat().st_size > 0 and (_number(path) >= 0 or not path.name.startswith("chk-"))
+
+
+def checkpoint_or_savepoint(path: str) -> Path:
+    """A directory that a user named, as a path or a file: URI, absolute. Raises ClusterError."""
+    found = Path(path.removeprefix("file://")).resolve()
+    if not is_complete(found):
+        raise ClusterError(f"{path} is not a complete checkpoint or savepoint: it has no _metadata")
+    return found
+
+
+def _number(path: Path) -> int:
+    match = CHECKPOINT.fullmatch(path.name)
+    return int(match[1]) if match else -1

@@ -1,0 +1,105 @@
+"""Starting and stopping jobs. The one place that knows how: another operator of jobs would stand behind the same methods."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+from swapstream.models.errors import ClusterError, UnknownName
+from swapstream.scripts.environment import JARS, ROOT, Environment
+from swapstream.scripts.flink_rest import ENDED, FlinkRest
+from swapstream.scripts.rendering import flink_home, process_environment
+
+JOBS = {"detect": ROOT / "jobs" / "detect.py"}
+
+
+class FlinkCommandLine:
+    """Jobs of one standalone cluster, through `flink run` and the REST interface."""
+
+    def __init__(self, environment: Environment) -> None:
+        self.environment = environment
+        self.rest = FlinkRest(environment.flink.url)
+
+    def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: Path | None = None) -> list[str]:
+        """The whole `flink run` command. Raises UnknownName, ClusterError."""
+        if job not in JOBS:
+            raise UnknownName(f"job {job!r}; known: {', '.join(JOBS)}")
+        return [str(flink_home() / "bin" / "flink"), "run", "-d", f"-D$internal.pipeline.job-id={job_id}",
+                *(["-s", restore.as_uri()] if restore else []), "-p", str(parallelism),
+                "-C", connector().as_uri(), "-C", python_jar().as_uri(), "-py", str(JOBS[job]), "--spec", str(spec)]
+
+    def shell_line(self, arguments: list[str]) -> str:
+        """The command as it could be typed."""
+        return shlex.join(["env", f"FLINK_CONF_DIR={self.environment.path / 'conf' / 'flink'}", *arguments])
+
+    def run(self, arguments: list[str]) -> None:
+        """Submit, and return when the JobManager has taken the job. Raises ClusterError with the cause that Flink gives."""
+        try:
+            done = subprocess.run(arguments, env=process_environment(self.environment, mark=False), cwd=ROOT,
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise ClusterError(f"flink run: {error}") from error
+        if done.returncode:
+            log = self.environment.path / "logs" / "flink-run.log"
+            log.write_text(f"{shlex.join(arguments)}\n\n{done.stdout}\n{done.stderr}")
+            raise ClusterError(f"flink run failed: {cause(done.stderr + done.stdout)}; see {log}")
+
+    def state(self, job_id: str) -> str | None:
+        """The job's state, None when the JobManager does not know it."""
+        return self.states().get(job_id)
+
+    def states(self) -> dict[str, str]:
+        return {job["jid"]: job["state"] for job in self.rest.jobs()}
+
+    def free_slots(self) -> int:
+        return int(self.rest.overview()["slots-available"])
+
+    def is_running(self, job_id: str) -> bool:
+        """Whether every task runs, so that records are read. Raises ClusterError when the job has ended instead."""
+        job = self.rest.job(job_id)
+        if job["state"] in ENDED:
+            raise ClusterError(f"job {job_id} is {job['state']}: {self.rest.exception(job_id)}")
+        return job["state"] == "RUNNING" and all(vertex["status"] == "RUNNING" for vertex in job["vertices"])
+
+    def cancel(self, job_id: str, seconds: float = 60.0) -> None:
+        """Stop the job and wait for its end; a job that has ended or is not known is left alone."""
+        if self.state(job_id) in (None, *ENDED):
+            return
+        self.rest.cancel(job_id)
+        deadline = time.monotonic() + seconds
+        while self.state(job_id) not in (None, *ENDED):
+            if time.monotonic() > deadline:
+                raise ClusterError(f"job {job_id} is still {self.state(job_id)} {seconds:.0f} s after it was cancelled")
+            time.sleep(0.1)
+
+
+def new_job_id() -> str:
+    """A Flink job id, chosen before the submission so that it can be recorded first: no job is ever lost track of."""
+    return uuid.uuid4().hex
+
+
+def connector() -> Path:
+    """The Kafka connector's jar. Raises ClusterError."""
+    return _only(JARS, "flink-sql-connector-kafka-*.jar")
+
+
+def python_jar() -> Path:
+    return _only(flink_home() / "opt", "flink-python-*.jar")
+
+
+def _only(directory: Path, pattern: str) -> Path:
+    found = sorted(directory.glob(pattern))
+    if len(found) != 1:
+        raise ClusterError(f"{len(found)} files {pattern} in {directory}, not one; run ./scripts/setup")
+    return found[0]
+
+
+def cause(output: str) -> str:
+    """The line that tells why, of what `flink run` printed: the last cause that is not just the process's end."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    telling = [line for line in lines if ("Error" in line or "Exception" in line) and not line.startswith("at ")
+               and "ProgramAbortException" not in line and "Python process exits" not in line]
+    return (telling or lines or ["it printed nothing"])[-1].removeprefix("Caused by: ")

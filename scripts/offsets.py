@@ -1,0 +1,36 @@
+"""Where a new deployment starts to read telemetry: offsets, resolved once at submit."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from swapstream.scripts import kafka
+from swapstream.scripts.environment import Environment
+from swapstream.scripts.topics import admin
+
+Start = Literal["committed", "earliest", "latest"]
+
+
+def start_offsets(environment: Environment, group: str, start: Start) -> dict[int, int]:
+    """Partition → first offset to read, for every partition of telemetry.
+
+    `latest` is the end that a read_committed reader sees. `committed` is where the group's last run had a completed
+    checkpoint, and the earliest offset in partitions where it had none. Raises ClusterError.
+    """
+    client = kafka.consumer(environment, environment.topics.telemetry.name)
+    try:
+        with kafka.broker_errors(environment):
+            partitions = sorted(client.assignment())
+            found = client.end_offsets(partitions) if start == "latest" else client.beginning_offsets(partitions)
+    finally:
+        client.close()
+    committed = committed_offsets(environment, group) if start == "committed" else {}
+    return {partition.partition: max(offset, committed.get(partition.partition, 0)) for partition, offset in found.items()}
+
+
+def committed_offsets(environment: Environment, group: str) -> dict[int, int]:
+    """What a consumer group has committed of telemetry, by partition; empty for a group that never was."""
+    with admin(environment) as client:
+        committed = client.list_group_offsets(group)[group]
+    return {partition.partition: found.offset for partition, found in committed.items()
+            if partition.topic == environment.topics.telemetry.name}
