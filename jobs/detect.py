@@ -17,7 +17,7 @@ from swapstream.jobs.keying import message_keys, shard_constants
 from swapstream.jobs.sinks import write_ledger, write_output
 from swapstream.jobs.sources import parameters, telemetry_frames
 from swapstream.jobs.spec import MAX_PARALLELISM, JobSpec
-from swapstream.jobs.uids import describe
+from swapstream.jobs.uids import set_uids
 from swapstream.operators.flink import ShardFunction, definitions_state, ledger_tag, message_type
 from swapstream.operators.shard import Assignment
 
@@ -56,11 +56,11 @@ def build(spec: JobSpec) -> StreamExecutionEnvironment:
     write_output(tables, statements, messages, spec)
     write_ledger(tables, statements, messages.get_side_output(ledger_tag()), spec)
     statements.attach_as_datastream()
+    set_uids(env)
     return env
 
 
 if __name__ == "__main__":
     spec = JobSpec.read(Path(sys.argv[sys.argv.index("--spec") + 1]))
     env = build(spec)
-    print(describe(env))
     env.execute_async(spec.name)

@@ -1,18 +1,67 @@
 """Fixed uids for every operator, SQL's included: state is found by them, so they never change silently.
 
-SQL's own uids hold a counter: one statement more and a savepoint's offsets would vanish. They are replaced by what an operator is.
+SQL's own uids hold a counter: one statement more, and a savepoint's offsets would vanish without a word. Here an operator is
+named after the table or operator its chain belongs to and after what it does: telemetry-windowaggregate, output-sink.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 from pyflink.datastream import StreamExecutionEnvironment
 
+from swapstream.models.errors import InvalidSettings
+
+PARTITIONING = "PartitionTransformation"
+
+
+def set_uids(env: StreamExecutionEnvironment) -> list[str]:
+    """Give every operator of the job its uid and return them, sorted. Raises InvalidSettings if two would be the same."""
+    every = transformations(env)
+    named = {t.getId(): t.getUid() for t in every if kind(t).startswith("Python")}
+    chains = [upwards(t, named) for t in every if kind(t) == "SinkTransformation"]
+    chains += [upwards(source, named) for t in every if t.getId() in named for source in t.getInputs()]
+    for chain in chains:
+        name_chain(chain, named)
+    uids = sorted(named.values())
+    if len(set(uids)) < len(uids):
+        twice = Counter(uids).most_common(1)[0][0]
+        raise InvalidSettings(f"operator uid {twice!r} is used twice: uids must differ")
+    return uids
+
+
+def name_chain(chain: list[Any], named: dict[int, str]) -> None:
+    """Name a chain's operators after its table: that of its source, or that of its sink."""
+    table = next(slug(t).split("default-database-")[-1] for t in (chain[-1], chain[0]) if kind(t) in ("SourceTransformation", "SinkTransformation"))
+    seen: Counter[str] = Counter()
+    for transformation in chain:
+        what = kind(transformation).removesuffix("Transformation").lower()
+        if what in ("source", "sink"):
+            uid = f"{table}-{what}"
+        else:
+            uid = f"{table}-{slug(transformation)}"
+        seen[uid] += 1
+        uid = uid if seen[uid] == 1 else f"{uid}-{seen[uid]}"
+        transformation.setUid(uid)
+        named[transformation.getId()] = uid
+
+
+def upwards(transformation: Any, stop: dict[int, str]) -> list[Any]:
+    """An operator and those before it, up to one that is named or a source. Partitioning has no state and no uid."""
+    chain = []
+    while transformation.getId() not in stop:
+        if kind(transformation) not in (PARTITIONING, "SideOutputTransformation"):
+            chain.append(transformation)
+        if not transformation.getInputs():
+            break
+        transformation = transformation.getInputs()[0]
+    return chain
 
 
 def transformations(env: StreamExecutionEnvironment) -> list[Any]:
-    """Every Java transformation of the job, each once, by id."""
+    """Every Java transformation of the job, each once, in the order they were made."""
     found: dict[int, Any] = {}
     waiting = list(env._j_stream_execution_environment.getTransformations())
     while waiting:
@@ -23,6 +72,11 @@ def transformations(env: StreamExecutionEnvironment) -> list[Any]:
     return [found[key] for key in sorted(found)]
 
 
-def describe(env: StreamExecutionEnvironment) -> list[tuple[str, str, str | None]]:
-    """(class, name, uid) of every transformation."""
-    return [(t.getClass().getSimpleName(), t.getName(), t.getUid()) for t in transformations(env)]
+def kind(transformation: Any) -> str:
+    """Its class, without the package."""
+    return str(transformation.getClass().getSimpleName())
+
+
+def slug(transformation: Any) -> str:
+    """Its name in lower case, without SQL's counters."""
+    return re.sub(r"[^a-z]+", "-", re.sub(r"\[\d+\]", "", transformation.getName()).lower()).strip("-")

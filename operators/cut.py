@@ -29,7 +29,8 @@ class Cut(msgspec.Struct, frozen=True):
         return self.offsets.get(partition, -1) < offset
 
     def encode(self) -> bytes:
-        return msgspec.msgpack.encode(self, order="deterministic")
+        in_order = msgspec.structs.replace(self, offsets=dict(sorted(self.offsets.items())))
+        return msgspec.msgpack.encode(in_order)
 
     @classmethod
     def decode(cls, body: bytes) -> Cut:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Literal
 
 import msgspec
@@ -98,6 +99,11 @@ class Definitions:
                 f"{kind} {statement.name!r} is defined already with digest {first.digest[:12]}…, {digest[:12]}… comes too late"
             )
         return statement
+
+    def read(self, offset: int, value: bytes | None) -> None:
+        """Take the record at `offset`, whatever it is: how a reader that reports nothing keeps up."""
+        with suppress(InvalidDefinition):
+            self.add(offset, value)
 
     def find(self, namespace: str, kind: Kind, name: str) -> Statement | None:
         """The definition that won this name, if any."""

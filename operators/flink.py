@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -59,13 +58,18 @@ def message_type() -> TypeInformation:
     return Types.ROW([Types.STRING(), binary(), binary()])
 
 
+def ledger_type() -> TypeInformation:
+    """key, value of a ledger row."""
+    return Types.ROW([binary(), binary()])
+
+
 def definitions_state() -> MapStateDescriptor:
     """Broadcast state: each record of `parameters` by offset, as it came."""
     return MapStateDescriptor("definitions", Types.LONG(), binary())
 
 
 def ledger_tag() -> OutputTag:
-    return OutputTag("ledger", message_type())
+    return OutputTag("ledger", ledger_type())
 
 
 class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
@@ -122,8 +126,7 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             return
         self.restored = True
         for offset, body in sorted(ctx.get_broadcast_state(definitions_state()).items()):
-            with suppress(InvalidDefinition):
-                self.definitions.add(offset, body or None)
+            self.definitions.read(offset, body or None)
 
     def _define(self, offset: int, body: bytes | None) -> Iterator[Any]:
         """A bad control message goes to the ledger and harms nothing else (C7)."""
@@ -143,7 +146,7 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                 offset=offset,
                 reason=str(error),
             )
-            yield ledger_tag(), Row(self.topics["ledger"], b"parameters", row.encode())
+            yield ledger_tag(), Row(b"parameters", row.encode())
             return
         if statement and statement.kind == "plan" and statement.namespace == self.assignment.namespace:
             self.pipelines.prepare(statement.digest)
@@ -165,8 +168,11 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             timers = ctx.timer_service()
             timers.register_processing_time_timer(timers.current_processing_time() + POLL_MS)
         for emission in emissions:
-            row = Row(self.topics[emission.role], emission.key or self.keys[shard.partition], emission.value)
-            yield (ledger_tag(), row) if emission.role == "ledger" else row
+            key = emission.key or self.keys[shard.partition]
+            if emission.role == "ledger":
+                yield ledger_tag(), Row(key, emission.value)
+            else:
+                yield Row(self.topics[emission.role], key, emission.value)
 
     def _write(self, change: Change) -> None:
         self.head.update(change.head)

@@ -1,0 +1,93 @@
+"""Definitions onto `parameters`: what a plan needs is published before anything may refer to it. The first of a name wins."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+
+from swapstream.models.errors import Conflict
+from swapstream.operators.definitions import Definitions, Kind, digest_of, encode_definition
+from swapstream.operators.plan import Plan
+from swapstream.scripts import kafka
+from swapstream.scripts.catalogue import Files, read_plan
+from swapstream.scripts.environment import Environment
+
+
+class Part(msgspec.Struct, frozen=True):
+    """Something to be defined."""
+
+    kind: Kind
+    name: str
+    body: bytes
+
+
+class Author(msgspec.Struct, frozen=True):
+    """Who says it, and why."""
+
+    who: str
+    why: str = ""
+
+
+def read_definitions(environment: Environment) -> Definitions:
+    """Everything on `parameters` up to its present end; what is no definition is passed over, as workers do."""
+    definitions = Definitions()
+    for record in kafka.read_to_end(environment, environment.topics.parameters.name):
+        definitions.read(record.offset, record.value)
+    return definitions
+
+
+def plan_parts(environment: Environment, path: str) -> tuple[Plan, list[Part]]:
+    """A plan file resolved, and all that must be defined for it, in the order in which it is published."""
+    file, plan = read_plan(environment, path)
+    files = Files(environment, Path(path).parent)
+    return plan, [
+        Part("schema", plan.schema.name, files.schema(file.schema).encode()),
+        *model_parts(files, plan),
+        Part("plan", plan.name, plan.encode()),
+    ]
+
+
+def model_parts(files: Files, plan: Plan) -> list[Part]:
+    """The artifacts of a plan's models."""
+    return [Part("model", pin.name, files.model(pin.name).encode()) for pin in sorted(plan.models(), key=str)]
+
+
+def publish(environment: Environment, namespace: str, parts: list[Part], author: Author) -> Definitions:
+    """Define what is not defined yet; returns all definitions, these included, so that `position` is behind the last of them.
+
+    Raises Conflict, with nothing written, when a schema's or model's name stands for other bytes already.
+    """
+    definitions = read_definitions(environment)
+    new = [part for part in parts if definitions.body(namespace, part.kind, digest_of(part.body)) is None]
+    for part in new:
+        refuse_conflict(definitions, namespace, part)
+    when = int(time.time() * 1000)
+    encoded = [
+        encode_definition(part.kind, namespace, part.name, part.body, author.who, when, author.why) for part in new
+    ]
+    with closing(kafka.producer(environment, linger_ms=0)) as producer, kafka.broker_errors(environment):
+        topic = environment.topics.parameters.name
+        sent = [producer.send(topic, key=key.encode(), value=value) for key, value in encoded]
+        producer.flush()
+        for future, (_, value) in zip(sent, encoded, strict=True):
+            definitions.add(future.get(timeout=10).offset, value)
+    return definitions
+
+
+def refuse_conflict(definitions: Definitions, namespace: str, part: Part) -> None:
+    """Raises Conflict when the part's name is taken. Plans may share a name: their digest tells them apart."""
+    known = definitions.find(namespace, part.kind, part.name)
+    if known and part.kind != "plan":
+        raise Conflict(
+            f"{part.kind} {part.name!r} is defined already in namespace {namespace!r} with digest {known.digest[:12]}…, "
+            f"this one has {digest_of(part.body)[:12]}…: give it another name or version"
+        )
+
+
+def publish_plan(environment: Environment, namespace: str, path: str, author: Author) -> tuple[Plan, Definitions]:
+    """Define a plan file and all that it needs; returns the plan and all definitions."""
+    plan, parts = plan_parts(environment, path)
+    return plan, publish(environment, namespace, parts, author)
