@@ -2,7 +2,8 @@
 
     from swapstream.models import pack, train, Artifact, Store
 
-The names load on first use, so that importing `swapstream.models.errors` stays cheap and workers never see scikit-learn.
+The names load on first use, so that importing `swapstream.models.errors` stays cheap and workers never see
+scikit-learn.
 """
 
 from __future__ import annotations

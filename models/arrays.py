@@ -1,4 +1,4 @@
-"""Arrays as bytes: [dtype, shape, little-endian bytes in C order]. Reading never executes anything and never trusts a length."""
+"""Arrays as bytes: [dtype, shape, little-endian bytes in C order]. Reading executes nothing and trusts no length."""
 
 from __future__ import annotations
 

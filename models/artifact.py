@@ -44,7 +44,7 @@ def payload_digest(
 
 
 class Artifact(msgspec.Struct, frozen=True, dict=True, eq=False):
-    """An immutable model. `golden_inputs` float64[g, F] and `golden_scores` float64[g] are rows and the trainer's scores of them.
+    """An immutable model. `golden_inputs` float64[g, F] are rows, `golden_scores` float64[g] the trainer's scores of them.
 
     Either `parameters` (native kinds) or `graph` (the bytes of an ONNX model) holds the numbers. Never a pickle.
     """
@@ -80,7 +80,7 @@ class Artifact(msgspec.Struct, frozen=True, dict=True, eq=False):
 
     @classmethod
     def decode(cls, data: bytes) -> Artifact:
-        """The artifact of these bytes, bit for bit. Raises InvalidArtifact for anything that `encode` would not have written."""
+        """The artifact of these bytes, bit for bit. Raises InvalidArtifact for what `encode` would not have written."""
         if len(data) > MAX_BYTES:
             raise InvalidArtifact(f"artifact of {len(data)} bytes; allowed are {MAX_BYTES}")
         artifact = _unpack(_decode(data))

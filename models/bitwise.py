@@ -12,7 +12,7 @@ ROUNDS = 8
 
 
 def divergence(scorer: Scorer, rows: Float64, seed: int = 0) -> int | None:
-    """The first row whose score changes its bits when rows come one by one, in random splits, or shifted in a block; else None.
+    """The first row whose score changes its bits when rows come one by one, in random splits, or shifted; else None.
 
     A sample, not a proof: ROUNDS random splits and shifts.
     """

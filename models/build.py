@@ -39,7 +39,8 @@ def train(
 ) -> Artifact:
     """Fit a built-in kind on rows float64[n, F] and calibrate its threshold on them.
 
-    The same arguments (lineage's time included) give the same bytes. Raises UnknownName, InvalidSettings, InvalidArtifact.
+    The same arguments (lineage's time included) give the same bytes. Raises UnknownName, InvalidSettings,
+    InvalidArtifact.
     """
     rows = training_rows(X)
     parameters = kind_of(kind).fit(rows, seed, settings or {})
@@ -66,8 +67,9 @@ def pack(
     """Make an artifact of a fitted scikit-learn estimator or an ONNX model (bytes or a path).
 
     `X`          rows float64[n, F], typical ones: the threshold is calibrated on them unless `threshold` is given
-    `score`      how the output becomes the score (greater is more abnormal): "output", "-output" or "reconstruction_error";
-                 an estimator knows it, a graph's default is "output"
+    `score`      how the output becomes the score (greater is more abnormal): "output", "-output" or
+                 "reconstruction_error"; an estimator's is known, a graph's is "output" unless skl2onnx's outlier detectors
+                 made it
     `output`     which output of the graph; not needed when there is one
 
     Raises InvalidArtifact in one line when the model can't be one.
@@ -114,7 +116,7 @@ class _Draft(msgspec.Struct, frozen=True):
 
 
 def _assemble(draft: _Draft) -> Artifact:
-    """Score the training rows with a provisional artifact, then fill in what follows from the scores, and pass the gate."""
+    """Score the training rows with a provisional artifact, fill in what follows from the scores, and pass the gate."""
     provisional = _artifact(draft, 0.0, False, draft.rows[:1], np.zeros(1))
     loaded = scorer(provisional)
     scores = loaded.score(draft.rows)
@@ -147,7 +149,7 @@ def _artifact(draft: _Draft, threshold: float, bitwise: bool, inputs: Float64, s
 
 
 def training_rows(X: ArrayLike) -> Float64:
-    """float64[n, F], C order. Raises InvalidSettings for another rank, fewer than 2 rows, or a number that is not finite."""
+    """float64[n, F], C order. Raises InvalidSettings for another rank, fewer than 2 rows, or numbers not finite."""
     try:
         rows = np.ascontiguousarray(X, dtype=np.float64)
     except (TypeError, ValueError) as error:

@@ -14,8 +14,8 @@ MAX_CELLS = 2**21  # of the perturbed rows held at a time: 16 MB
 def contributions(scorer: Scorer, rows: Float64, reference: Reference) -> Float64:
     """float64[k, F] for rows float64[k, F]: the score minus the score with feature j at its reference median.
 
-    One feature at a time (an occlusion): features that only together make a row unusual show little each. F + 1 scores a
-    row, so meant for anomalies only. Bits don't depend on which rows come together, as the scorer's don't.
+    One feature at a time (an occlusion): features that only together make a row unusual show little each. F + 1 scores
+    a row, so meant for anomalies only. Bits don't depend on which rows come together, as the scorer's don't.
     """
     count, width = rows.shape
     step = max(1, MAX_CELLS // (width * width))

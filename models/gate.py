@@ -1,4 +1,4 @@
-"""The gate: what a model must show before it may score a record (DESIGN, C3). It runs on every shard, before the swap token."""
+"""The gate: what a model must show before it may score a record (DESIGN, C3), on every shard."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ TRIES = 3
 
 
 def check(artifact: Artifact, features: Sequence[str] | None = None, budget: float = BUDGET) -> Scorer:
-    """The loaded, checked and warmed scorer. `features`: what the plan's extractor yields, in order; None leaves that check out.
+    """The loaded, checked and warmed scorer. `features`: what the plan's extractor yields, in order; None: don't check.
 
-    Raises Rejected, whose line is `<name:version>: <check>: <value found>; <what is wanted>`. Checks, in order: digest, features,
-    load (kind, parameters, graph), golden (scores within the manifest's tolerance), bitwise (where promised), budget.
+    Raises Rejected, whose line is `<name:version>: <check>: <value found>; <what is wanted>`. Checks, in order: digest,
+    features, load (kind, parameters, graph), golden (scores within the manifest's tolerance), bitwise (where promised),
+    budget (seconds for a block of 64 rows).
     """
     _digest(artifact)
     _features(artifact, features)
@@ -69,7 +70,7 @@ def _golden(artifact: Artifact, loaded: Scorer) -> None:
 
 
 def close(found: Float64, wanted: Float64, tolerance: float) -> np.typing.NDArray[np.bool_]:
-    """Which scores agree, relative to the wanted score or, where that is near zero, to the median one. NaN never does."""
+    """Which scores agree, relative to the wanted one or, where that is near zero, to the median. NaN never does."""
     scale = np.maximum(np.abs(wanted), np.median(np.abs(wanted)))
     with np.errstate(invalid="ignore"):
         agrees: np.typing.NDArray[np.bool_] = np.abs(found - wanted) <= tolerance * scale

@@ -11,11 +11,12 @@ EXTREMES = 16
 
 
 def choose(rows: Float64, scores: Float64, seed: int) -> Float64:
-    """At most 64 of `rows`: the highest scores, the largest and smallest of the first features, the rest drawn at random."""
+    """At most 64 of `rows`: the highest scores, the largest and smallest of the first features, the rest drawn."""
     ranked = np.argsort(-scores, kind="stable")[:EXTREMES]
     columns = rows[:, : EXTREMES // 2]
     edges = np.concatenate([columns.argmin(axis=0), columns.argmax(axis=0)])
     drawn = np.random.default_rng(seed).permutation(len(rows))
     order = np.concatenate([ranked, edges, drawn])
     _, first = np.unique(order, return_index=True)
-    return rows[np.sort(order[np.sort(first)][:MAX_GOLDEN])]
+    chosen: Float64 = rows[np.sort(order[np.sort(first)][:MAX_GOLDEN])]
+    return chosen

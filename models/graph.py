@@ -34,9 +34,12 @@ class Signature(msgspec.Struct, frozen=True):
 
 
 def parse(data: bytes) -> Any:
-    """The checked onnx.ModelProto. Raises InvalidArtifact: not ONNX, external data, foreign or random operators, numbers not finite."""
+    """The checked onnx.ModelProto.
+
+    Raises InvalidArtifact: not ONNX, external data, foreign or random operators, numbers that are not finite.
+    """
     import onnx
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
         model = onnx.load_model_from_string(data)
@@ -53,7 +56,10 @@ def parse(data: bytes) -> Any:
 
 
 def signature(model: Any, width: int, output: str | None, block: int) -> Signature:
-    """Where `width` features go in, as [n, width], [n, 1, width] or [n, width, 1], and which output is read (None: the only one)."""
+    """Where `width` features go in, as [n, width], [n, 1, width] or [n, width, 1], and which output is read.
+
+    `output` None: the only one of floating point. `block`: rows a batch, unless the graph has its own size.
+    """
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
@@ -78,9 +84,10 @@ def _batch(name: str, shape: tuple[int | None, ...], width: int, block: int) -> 
 def _output(model: Any, wanted: str | None) -> str:
     outputs = {value.name: value for value in model.graph.output}
     names = ", ".join(outputs)
-    if wanted is None and len(outputs) != 1:
-        raise InvalidArtifact(f"graph has {len(outputs)} outputs; say which is the score: {names}")
-    name = wanted if wanted is not None else next(iter(outputs))
+    floats = [name for name, value in outputs.items() if value.type.tensor_type.elem_type in DTYPES]
+    if wanted is None and len(floats) != 1:
+        raise InvalidArtifact(f"graph has {len(floats)} outputs of float or double; say which is the score: {names}")
+    name = wanted if wanted is not None else floats[0]
     if name not in outputs:
         raise InvalidArtifact(f"graph has no output {name!r}; there are: {names}")
     _tensor(outputs[name], "output")

@@ -33,7 +33,7 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Lineage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How a model came to be. `code_revision` and `dirty` are those of the trainer's git working tree, None outside of one."""
+    """How a model came to be. `code_revision` and `dirty` are of the trainer's git working tree, None outside of one."""
 
     author: str
     created: str
@@ -61,7 +61,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     `features`      names, in the order of the columns that the model reads
     `score`         how the output becomes the score: itself, negated, or its mean squared difference to the input
     `output`        the graph's output that is read; None for native kinds
-    `alarm_rate`    share of training rows above the threshold that calibration aimed at; None when the threshold was given
+    `alarm_rate`    share of training rows above the threshold that was aimed at; None when the threshold was given
     `tolerance`     relative difference to the golden scores that is still the same model
     `bitwise`       whether scores are bit-equal however rows are batched
     `digest`        SHA-256 of the artifact's numbers (artifact.payload_digest)

@@ -47,7 +47,7 @@ class Store:
         self._refs = Path(path) / "refs"
 
     def put(self, artifact: Artifact) -> Entry:
-        """Keep the artifact. Putting the same bytes again changes nothing; other bytes under its name:version raise Conflict."""
+        """Keep the artifact. The same bytes again change nothing; other bytes under its name:version raise Conflict."""
         data, digest = artifact.encode(), artifact.digest
         target = self._objects / digest
         if not target.exists():
@@ -58,7 +58,7 @@ class Store:
         return entry
 
     def get(self, ref: str) -> Artifact:
-        """The artifact of "name:version", or of "name" in its newest version, with its digest verified. UnknownName, InvalidArtifact."""
+        """The artifact of "name:version", or of "name" in its newest version. Raises UnknownName, InvalidArtifact."""
         entry = self.resolve(ref)
         return Artifact.decode(self.read(entry.digest))
 

@@ -19,9 +19,10 @@ class Scorer(Protocol):
     """A loaded model."""
 
     def score(self, rows: Float64) -> Float64:
-        """Scores float64[n] of rows float64[n, F]; greater is more abnormal. NaN or infinite where the model failed on that row.
+        """Scores float64[n] of rows float64[n, F]; greater is more abnormal.
 
-        Never raises for what a row holds, and a row's score does not depend on the other rows.
+        NaN or infinite where the model failed on that row. Never raises for what a row holds, and a
+        row's score does not depend on the other rows.
         """
         ...
 
@@ -61,7 +62,7 @@ def vector(artifact: Artifact, name: str, positive: bool = False) -> Float64:
 
 
 def parameter(artifact: Artifact, name: str, shape: tuple[int | None, ...], positive: bool = False) -> Float64:
-    """The parameter `name`: float64 of `shape` (None: any size), finite and, if asked for, positive; else InvalidArtifact."""
+    """The parameter `name`: float64 of `shape` (None: any size), finite, if asked positive; else InvalidArtifact."""
     array = artifact.parameters.get(name)
     if array is None:
         raise InvalidArtifact(

@@ -17,7 +17,7 @@ VARIANCE = 0.95
 class Pca(Kind):
     """score(x) = mean_j (z_j - r_j)^2, where z = (x - mean) / scale and r is z projected on the first k components.
 
-    z is scikit-learn's StandardScaler (a constant feature has scale 1) and r its PCA's `inverse_transform(transform(z))`.
+    z is scikit-learn's StandardScaler (a constant feature has scale 1), r its PCA's `inverse_transform(transform(z))`.
     Source: the Q statistic, Jackson and Mudholkar, Control Procedures for Residuals Associated With Principal Component
     Analysis, Technometrics 21 (1979), divided by the number of features.
     """
@@ -91,7 +91,7 @@ def _components(settings: Settings, scaled: Float64) -> int:
     count = settings["components"]
     if not isinstance(count, int) or not 1 <= count <= limit:
         raise InvalidSettings(f"pca: components is {count!r}; allowed: 1 to {limit} for {scaled.shape[1]} features")
-    return count
+    return int(count)
 
 
 def _explaining(share: int | float | str, scaled: Float64) -> int:
@@ -99,7 +99,8 @@ def _explaining(share: int | float | str, scaled: Float64) -> int:
 
     if not isinstance(share, float) or not 0 < share < 1:
         raise InvalidSettings(f"pca: variance is {share!r}; allowed: between 0 and 1")
-    return int(PCA(n_components=share, svd_solver="full").fit(scaled).n_components_)
+    count = PCA(n_components=share, svd_solver="full").fit(scaled).n_components_
+    return int(count)
 
 
 KIND = Pca()

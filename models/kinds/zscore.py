@@ -14,8 +14,8 @@ from swapstream.models.statistics import moments
 class ZScore(Kind):
     """score(x) = max_j |x_j - mean_j| / deviation_j, mean and (population) standard deviation over the training rows.
 
-    The same as `numpy.abs(StandardScaler().fit(train).transform(x)).max(axis=1)`; like there, a feature that is constant
-    in training has deviation 1, so that it is measured in its own units.
+    The same as `numpy.abs(StandardScaler().fit(train).transform(x)).max(axis=1)`; like there, a feature that is
+    constant in training has deviation 1, so that it is measured in its own units.
     Source: the three-sigma rule, Shewhart, Economic Control of Quality of Manufactured Product (1931).
     """
 
