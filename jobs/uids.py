@@ -14,7 +14,8 @@ from pyflink.datastream import StreamExecutionEnvironment
 
 from swapstream.models.errors import InvalidSettings
 
-PARTITIONING = "PartitionTransformation"
+ENDS = {"SourceTransformation": "source", "SinkTransformation": "sink"}
+WITHOUT_STATE = ("PartitionTransformation", "SideOutputTransformation")
 
 
 def set_uids(env: StreamExecutionEnvironment) -> list[str]:
@@ -33,15 +34,12 @@ def set_uids(env: StreamExecutionEnvironment) -> list[str]:
 
 
 def name_chain(chain: list[Any], named: dict[int, str]) -> None:
-    """Name a chain's operators after its table: that of its source, or that of its sink."""
-    table = next(slug(t).split("default-database-")[-1] for t in (chain[-1], chain[0]) if kind(t) in ("SourceTransformation", "SinkTransformation"))
+    """Name a chain's operators after its table, which stands in the name of its source or its sink."""
+    ends = [end for end in (chain[-1], chain[0]) if kind(end) in ENDS]
+    table = slug(ends[0]).split("default-database-")[-1]
     seen: Counter[str] = Counter()
     for transformation in chain:
-        what = kind(transformation).removesuffix("Transformation").lower()
-        if what in ("source", "sink"):
-            uid = f"{table}-{what}"
-        else:
-            uid = f"{table}-{slug(transformation)}"
+        uid = f"{table}-{ENDS.get(kind(transformation)) or slug(transformation)}"
         seen[uid] += 1
         uid = uid if seen[uid] == 1 else f"{uid}-{seen[uid]}"
         transformation.setUid(uid)
@@ -52,7 +50,7 @@ def upwards(transformation: Any, stop: dict[int, str]) -> list[Any]:
     """An operator and those before it, up to one that is named or a source. Partitioning has no state and no uid."""
     chain = []
     while transformation.getId() not in stop:
-        if kind(transformation) not in (PARTITIONING, "SideOutputTransformation"):
+        if kind(transformation) not in WITHOUT_STATE:
             chain.append(transformation)
         if not transformation.getInputs():
             break

@@ -189,7 +189,7 @@ class Shard:
         return not self._must_wait(first)
 
     def _must_wait(self, payload: bytes | None) -> bool:
-        if not is_token(payload):
+        if payload is None or not is_token(payload):
             return False
         try:
             token = Token.decode(payload)

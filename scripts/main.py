@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 
 import click
 
 from swapstream.models.errors import SwapstreamError
 
 COMMANDS = {
-    "up": "cluster", "down": "cluster", "status": "cluster", "topics": "topics",
-    "submit": "job", "cancel": "job",
-    "simulate": "simulate", "feed": "feed",
-    "scores": "follow", "anomalies": "follow",
-    "plan": "plan", "train": "train", "pack": "train", "models": "train", "try": "trial",
-    "push": "push", "swap": "swap", "demo": "demo",
+    "up": "cluster",
+    "down": "cluster",
+    "status": "cluster",
+    "topics": "topics",
+    "submit": "job",
+    "cancel": "job",
+    "simulate": "simulate",
+    "feed": "feed",
+    "scores": "follow",
+    "anomalies": "follow",
+    "plan": "plan",
+    "train": "train",
+    "pack": "train",
+    "models": "train",
+    "try": "trial",
+    "push": "push",
+    "swap": "swap",
+    "demo": "demo",
 }
 
 
@@ -33,9 +46,19 @@ class Lazy(click.Group):
         return command
 
 
+INTERNAL = 70
+"""Exit code of a fault of ours (EX_SOFTWARE)."""
+
+
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.option("--env", "environment", envvar="SWAPSTREAM_ENV", default="local", show_default=True,
-              help="Environment: a name in conf/ or a YAML file.")
+@click.option(
+    "--env",
+    "environment",
+    envvar="SWAPSTREAM_ENV",
+    default="local",
+    show_default=True,
+    help="Environment: a name in conf/ or a YAML file.",
+)
 @click.option("--debug", is_flag=True, help="Show stack traces.")
 @click.pass_context
 def cli(ctx: click.Context, environment: str, debug: bool) -> None:
@@ -46,9 +69,16 @@ def cli(ctx: click.Context, environment: str, debug: bool) -> None:
 def main() -> None:
     """The console script: errors are one line on stderr, and an exit code."""
     try:
-        cli(standalone_mode=True, prog_name="swapstream")
+        cli(prog_name="swapstream")
     except SwapstreamError as error:
-        if "--debug" in sys.argv:
-            raise
-        click.echo(f"swapstream: {error}", err=True)
-        sys.exit(error.exit_code)
+        fail(str(error), error.exit_code)
+    except Exception as error:
+        fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", INTERNAL)
+
+
+def fail(message: str, exit_code: int) -> None:
+    """One line; with `--debug` the stack trace as well."""
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+    click.echo(f"swapstream: {message}", err=True)
+    sys.exit(exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import click
 
@@ -10,7 +11,7 @@ from swapstream.models.errors import Rejected
 from swapstream.models.lineage import author
 from swapstream.scripts.acknowledge import acknowledgements
 from swapstream.scripts.console import json_option, say, show
-from swapstream.scripts.controller import swap
+from swapstream.scripts.controller import Swapped, swap
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.publish import Author, publish_plan
 
@@ -45,19 +46,7 @@ def swap_command(
     began = time.monotonic()
     swapped = swap(environment, space, deployment or plan.name, plan.digest, speaker)
     cut = swapped.cut
-    rows = [
-        {
-            "deployment": f"{space}/{cut.deployment}",
-            "epoch": cut.epoch,
-            "plan": plan.name,
-            "topic": cut.topic,
-            "partition": partition,
-            "cut_offset": offset,
-            "event": "written" if swapped.written else "stood before",
-            "seconds": None,
-        }
-        for partition, offset in sorted(cut.offsets.items())
-    ]
+    rows = cut_rows(swapped, plan.name)
     if wait:
         for answer in acknowledgements(environment, cut, timeout):
             row = next(row for row in rows if row["partition"] == answer["partition"])
@@ -70,3 +59,13 @@ def swap_command(
     refused = [row["partition"] for row in rows if row["event"] == "rejected"]
     if refused:
         raise Rejected(f"shards {refused} rejected epoch {cut.epoch}; the ledger says why")
+
+
+def cut_rows(swapped: Swapped, plan: str) -> list[dict[str, Any]]:
+    """A cut as rows, one a partition."""
+    cut, event = swapped.cut, "written" if swapped.written else "stood before"
+    shared = {"deployment": f"{cut.namespace}/{cut.deployment}", "epoch": cut.epoch, "plan": plan, "topic": cut.topic}
+    return [
+        {**shared, "partition": partition, "cut_offset": offset, "event": event, "seconds": None}
+        for partition, offset in sorted(cut.offsets.items())
+    ]
