@@ -1,0 +1,76 @@
+"""A picture of a trial: scores against the threshold over time, labelled spans, anomalies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from swapstream.models.errors import InvalidSettings
+from swapstream.operators.frame import Bool, Int64
+from swapstream.scripts.metrics import events
+from swapstream.scripts.trial import RoleTrial, Trial
+
+DEVICES = 8
+
+
+def draw(trial: Trial, path: Path) -> None:
+    """Write a picture, its format by the file's suffix: one panel a role, at most the 8 devices with most anomalies in
+    colour. Raises InvalidSettings without matplotlib, or for a format that it doesn't know."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InvalidSettings("--plot needs matplotlib: install swapstream[plot]") from error
+    figure = Figure(figsize=(12, 1 + 3 * len(trial.roles)), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(len(trial.roles), 1, sharex=True, squeeze=False)[:, 0]
+    for panel, role in zip(panels, trial.roles, strict=True):
+        _panel(panel, trial, role)
+    panels[-1].set_xlabel("event time (UTC)")
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise InvalidSettings(f"--plot {path}: {error}") from error
+
+
+def _panel(panel: Any, trial: Trial, role: RoleTrial) -> None:
+    moments = trial.frame.times.astype("datetime64[us]")
+    devices = np.array(trial.frame.devices, dtype=object)
+    chosen = _busiest(trial.frame.devices, role.alarms)
+    for device in chosen:
+        mine = (devices == device) & role.scored
+        panel.plot(moments[mine], role.scores[mine], linewidth=0.7, label=device)
+    if trial.labels is not None:
+        _spans(panel, trial.frame.devices, moments, trial.labels)
+    shown = role.alarms & np.isin(devices, chosen)
+    panel.plot(moments[shown], role.scores[shown], "r.", markersize=4, label="anomaly")
+    panel.axhline(role.threshold, color="black", linestyle="--", linewidth=0.8, label="threshold")
+    panel.set_title(f"{role.role}: {role.model}", loc="left")
+    panel.set_ylabel("score")
+    panel.legend(loc="upper left", fontsize="small", ncols=4)
+    _scale(panel, role)
+
+
+def _busiest(devices: Sequence[str], alarms: Bool) -> list[str]:
+    """Those with most anomalies; among equals, in the file's order."""
+    count = Counter(dict.fromkeys(devices, 0))
+    count.update(device for device, alarm in zip(devices, alarms, strict=True) if alarm)
+    return [device for device, _ in count.most_common(DEVICES)]
+
+
+def _spans(panel: Any, devices: Sequence[str], moments: Any, labels: Bool) -> None:
+    numbers: Int64 = events(devices, labels)
+    for event in range(int(numbers.max(initial=-1)) + 1):
+        inside = moments[numbers == event]
+        panel.axvspan(inside[0], inside[-1], color="orange", alpha=0.3, label="labelled" if event == 0 else None)
+
+
+def _scale(panel: Any, role: RoleTrial) -> None:
+    """A logarithmic axis where one spike would flatten everything else."""
+    scores = role.scores[role.scored]
+    if len(scores) and scores.min() > 0 and role.threshold > 0 and scores.max() > 50 * role.threshold:
+        panel.set_yscale("log")
