@@ -100,9 +100,18 @@ def status_command(name: str, as_json: bool) -> None:
              "Jobs")
         show(found["topics"], ["role", "topic", "exists"], False, "Topics")
     if not found["up"]:
-        say("the cluster is not up" + (": processes without a supervisor are left, `swapstream down` ends them"
-                                       if marked(load_environment(name).path) else "; start it with `swapstream up`"))
+        say(f"the cluster is not up: {what_is_wrong(load_environment(name), found)}")
         sys.exit(ClusterError.exit_code)
+
+
+def what_is_wrong(environment: Environment, found: dict[str, Any]) -> str:
+    """Why a status is not `up`, and what to do."""
+    ill = [process["name"] for process in found["processes"] if process["state"] != "RUNNING"]
+    if ill:
+        return f"{', '.join(ill)} will be restarted; logs are in {environment.path / 'logs'}"
+    if marked(environment.path):
+        return "processes without a supervisor are left; `swapstream down` ends them"
+    return "start it with `swapstream up`"
 
 
 def status(environment: Environment) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def submit_command(name: str, job: str, plan_file: str, deployment: str | None, 
     began = time.monotonic()
     row = submission.submit(plan_file, Author(author(), why), start, delivery or environment.job.delivery)
     say(f"{found.full_name} runs after {time.monotonic() - began:.1f} s")
-    show([row], list(row), as_json)
+    show([row], ["deployment", "job", "plan", "restored"], as_json)
 
 
 class Submission:

@@ -43,44 +43,47 @@ class Keeper:
         """Compare what should run with what does, and act on the difference."""
         try:
             states = self.flink.states()
-            for deployment in list(self.deployments):
-                self._look_at(deployment, states)
-            self._say("all is well")
+            trouble = [words for deployment in list(self.deployments) if (words := self._look_at(deployment, states))]
+            self._say("; ".join(trouble) or "all is well")
         except SwapstreamError as error:
             self._say(str(error))
 
-    def _look_at(self, deployment: Deployment, states: dict[str, str]) -> None:
+    def _look_at(self, deployment: Deployment, states: dict[str, str]) -> str | None:
+        """What is wrong with a deployment, after doing about it what can be done now."""
         if deployment.desired == "stopped" or not deployment.job_ids:
-            return
+            return None
         state = states.get(deployment.job_ids[-1])
         if state == "RUNNING":
             self.attempts.pop(deployment.name, None)
-        elif state in (None, "FAILED") and self.clock() >= self.not_before.get(deployment.name, 0.0):
-            self._bring_back(deployment.name)
+        elif state in (None, "FAILED"):
+            return self._bring_back(deployment.name)
         elif state in ("CANCELED", "FINISHED"):
             self._note_end(deployment)
+        return None
 
-    def _bring_back(self, name: str) -> None:
+    def _bring_back(self, name: str) -> str | None:
         """Under the lock, since `submit` or `cancel` may be at work: what was seen before may be over by now."""
+        if self.clock() < self.not_before.get(name, 0.0):
+            return f"{name} is lost: trying again soon"
         with self.deployments.lock(name):
             deployment = self.deployments.require(name)
             state = self.flink.state(deployment.job_ids[-1])
             if deployment.desired == "stopped" or state not in (None, "FAILED"):
-                return
+                return None
             if self.flink.free_slots() < deployment.parallelism:
-                self._say(f"{deployment.full_name} is lost; waiting for {deployment.parallelism} free slots")
-                return
+                return f"{name} is lost: waiting for {deployment.parallelism} free slots"
             self._pause(name)
-            self._resubmit(deployment)
+            return self._resubmit(deployment)
 
-    def _resubmit(self, deployment: Deployment) -> None:
+    def _resubmit(self, deployment: Deployment) -> str:
         restore = newest_checkpoint(self.environment.checkpoints, deployment.job_ids)
         spec = self.deployments.spec(deployment.name)
         repoint(spec, self.environment)
         job_id = new_job_id()
         self.deployments.save(deployment.with_job(job_id))
-        self.log(f"{deployment.full_name} is lost: submitting it as {job_id} from {restore or 'its start'}")
+        self._say(f"{deployment.name} is lost: submitting it as {job_id} from {restore or 'its start'}")
         self.flink.run(self.flink.arguments(deployment.job, spec, deployment.parallelism, job_id, restore))
+        return f"{deployment.name} was submitted again"
 
     def _pause(self, name: str) -> None:
         """A job that fails again and again is tried after 2, 4, 8, … seconds, until it has been seen to run."""
@@ -96,7 +99,7 @@ class Keeper:
     def _say(self, message: str) -> None:
         """Log what has changed, not what is as it was a second ago."""
         if message != self.said:
-            self.log(message)
+            self.log(f"{time.strftime('%H:%M:%S')} {message}")
             self.said = message
 
 

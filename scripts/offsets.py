@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+from kafka.errors import KafkaError
 
 from swapstream.scripts import kafka
 from swapstream.scripts.environment import Environment
@@ -31,6 +35,18 @@ def start_offsets(environment: Environment, group: str, start: Start) -> dict[in
 def committed_offsets(environment: Environment, group: str) -> dict[int, int]:
     """What a consumer group has committed of telemetry, by partition; empty for a group that never was."""
     with admin(environment) as client:
-        committed = client.list_group_offsets(group)[group]
+        committed = _when_coordinated(lambda: client.list_group_offsets(group)[group])
     return {partition.partition: found.offset for partition, found in committed.items()
             if partition.topic == environment.topics.telemetry.name}
+
+
+def _when_coordinated(ask: Callable[[], Any], seconds: float = 15.0) -> Any:
+    """The first question about a group makes a fresh broker create its topic of groups, and until then it answers "later"."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
