@@ -79,7 +79,7 @@ class PcaScorer(msgspec.Struct, frozen=True):
 
 
 def _components(settings: Settings, scaled: Float64) -> int:
-    limit = min(scaled.shape[1] - 1, len(scaled))
+    limit: int = min(scaled.shape[1] - 1, len(scaled))
     if limit < 1:
         raise InvalidSettings(
             f"pca: {scaled.shape[1]} feature leaves nothing to score; needs at least 2 (or use zscore)"
