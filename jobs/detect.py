@@ -13,7 +13,8 @@ from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
 
-from swapstream.jobs.keying import message_keys, shard_constants
+from swapstream.jobs.keying import shard_constants
+from swapstream.jobs.partitioner import message_keys
 from swapstream.jobs.sinks import write_ledger, write_output
 from swapstream.jobs.sources import parameters, telemetry_frames
 from swapstream.jobs.spec import MAX_PARALLELISM, JobSpec

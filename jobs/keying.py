@@ -1,4 +1,4 @@
-"""Where a shard runs and where its output goes: a constant and a message key for each partition.
+"""Where a shard runs: a constant to key its frames by, for each partition.
 
 A handful of integer keys hash unevenly over subtasks. Each partition is keyed by a constant, found by search, whose key group
 lies in the partition's share of the key groups under both hashes that the job uses: that of SQL's rows, where frames are
@@ -10,13 +10,9 @@ from __future__ import annotations
 from itertools import count
 from typing import Any
 
-from kafka.partitioner.default import murmur2
 from pyflink.java_gateway import get_gateway
 
 from swapstream.jobs.spec import MAX_PARALLELISM
-
-LATER = 1_000_000
-"""Partitions added after submit are keyed by LATER plus their number."""
 
 
 def shard_constants(partitions: int) -> dict[int, int]:
@@ -58,19 +54,3 @@ class KeyGroups:
         writer.writeInt(0, key)
         writer.complete()
         return int(self._assign(row, MAX_PARALLELISM))
-
-
-def message_keys(partitions: int, targets: int) -> dict[int, bytes]:
-    """partition → a key that Kafka's default partitioner sends to that partition, modulo the `targets` a topic has."""
-    wanted = {partition: partition % targets for partition in range(partitions)}
-    keys: dict[int, bytes] = {}
-    for partition, target in wanted.items():
-        keys[partition] = next(
-            key for n in count() if partition_of(key := f"{partition}.{n}".encode(), targets) == target
-        )
-    return keys
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """Kafka's default partitioner."""
-    return int((murmur2(key) & 0x7FFFFFFF) % partitions)

@@ -7,9 +7,8 @@ from pyflink.datastream import DataStream, KeyedStream
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
-from swapstream.jobs.keying import LATER
 from swapstream.jobs.spec import JobSpec
-from swapstream.operators.flink import frame_type, parameter_type
+from swapstream.operators.flink import LATER, frame_type, parameter_type
 
 
 def kafka_options(spec: JobSpec, role: str) -> str:

@@ -27,6 +27,8 @@ from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.shard import Assignment, Change, Emission, Shard
 
 POLL_MS = 20
+LATER = 1_000_000
+"""Partitions added after submit are keyed by LATER plus their number."""
 YOUNG_COLLECTION = 50_000
 
 
@@ -117,7 +119,7 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
 
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
         self._restore_definitions(ctx)
-        shard = self._shard(self.partitions[ctx.get_current_key()[0]])
+        shard = self._shard(self._partition(ctx.get_current_key()[0]))
         yield from self._carry(shard, shard.on_timer(), ctx)
 
     def _restore_definitions(self, ctx: Any) -> None:
@@ -168,11 +170,18 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             timers = ctx.timer_service()
             timers.register_processing_time_timer(timers.current_processing_time() + POLL_MS)
         for emission in emissions:
-            key = emission.key or self.keys[shard.partition]
+            key = emission.key or self._key(shard.partition)
             if emission.role == "ledger":
                 yield ledger_tag(), Row(key, emission.value)
             else:
                 yield Row(self.topics[emission.role], key, emission.value)
+
+    def _partition(self, constant: int) -> int:
+        """The partition that is keyed by a constant; one added since submit is keyed by LATER plus its number."""
+        return self.partitions[constant] if constant in self.partitions else constant - LATER
+
+    def _key(self, partition: int) -> bytes:
+        return self.keys.get(partition) or str(partition).encode()
 
     def _write(self, change: Change) -> None:
         self.head.update(change.head)

@@ -33,7 +33,7 @@ class Lookup(Protocol):
 class RoleScores(msgspec.Struct, frozen=True):
     """What one model said of the rows of its route: `rows` int64[m] into the frame, `scores` float64[m], NaN where it failed.
 
-    `error` is the reason when the model failed on these rows.
+    `errors` maps the places (0 to m-1) of rows on which the model failed to the reason.
     """
 
     role: str
@@ -41,7 +41,7 @@ class RoleScores(msgspec.Struct, frozen=True):
     rows: Int64
     scores: Float64
     threshold: float
-    error: str | None = None
+    errors: dict[int, str] = {}
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -70,17 +70,30 @@ class LoadedModel:
             self.error, self.threshold = str(error), float("inf")
 
     def score(self, features: Float64, rows: Int64) -> RoleScores:
-        """Score some rows of a frame. A model that fails harms only its own rows (C5)."""
-        if self.scorer is None:
-            return self._failed(rows, self.error or "not loaded")
-        try:
-            scores = self.scorer.score(features[rows])
-        except Exception as error:  # whatever a model's library raises must not stop the job
-            return self._failed(rows, f"{type(error).__name__}: {error}")
-        return RoleScores(self.role, self.pin, rows, scores, self.threshold)
+        """Score some rows of a frame. A model that fails on a record harms only that record's row (C5)."""
+        scores, errors = np.full(len(rows), np.nan), {}
+        if self.error is not None:
+            errors = dict.fromkeys(range(len(rows)), self.error)
+        else:
+            self._score(features[rows], 0, scores, errors)
+        return RoleScores(self.role, self.pin, rows, scores, self.threshold, errors)
 
-    def _failed(self, rows: Int64, reason: str) -> RoleScores:
-        return RoleScores(self.role, self.pin, rows, np.full(len(rows), np.nan), self.threshold, reason)
+    def _score(self, features: Float64, start: int, scores: Float64, errors: dict[int, str]) -> None:
+        """Fill in scores and errors from `start` on. Where a batch fails its records are tried one by one, so that which
+        of them fail does not depend on the frame they came in."""
+        assert self.scorer is not None
+        try:
+            found = self.scorer.score(features)
+        except Exception as error:  # whatever a model's library raises must not stop the job
+            if len(features) == 1:
+                errors[start] = f"{type(error).__name__}: {error}"
+                return
+            for place in range(len(features)):
+                self._score(features[place : place + 1], start + place, scores, errors)
+            return
+        finite = np.isfinite(found)
+        scores[start : start + len(found)] = np.where(finite, found, np.nan)
+        errors.update(dict.fromkeys((start + np.flatnonzero(~finite)).tolist(), "the score is not finite"))
 
     def contributions(self, features: Float64) -> Float64:
         """How much of each score each feature explains, float64[k, K]."""

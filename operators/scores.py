@@ -21,7 +21,8 @@ MAX_BYTES = 512 * 1024
 
 
 class RoleColumns(msgspec.Struct, frozen=True):
-    """One model's scores: `rows` are <i4 places in the frame (empty: all of them), `scores` <f8, NaN where `error` says why."""
+    """One model's scores: `rows` are <i4 places in the frame (empty: all of them), `scores` <f8, NaN where the model
+    failed; `errors` maps the places of those scores to the reason."""
 
     role: str
     model: str
@@ -29,7 +30,7 @@ class RoleColumns(msgspec.Struct, frozen=True):
     threshold: float
     rows: bytes
     scores: bytes
-    error: str | None = None
+    errors: dict[int, str] = {}
 
 
 class Provenance(msgspec.Struct, frozen=True):
@@ -82,7 +83,9 @@ class ScoresFrame(msgspec.Struct, frozen=True):
         shared = msgspec.structs.asdict(self.provenance)
         for role in self.roles:
             places = np.frombuffer(role.rows, "<i4").tolist() if role.rows else range(len(self))
-            for row, score in zip(places, np.frombuffer(role.scores, "<f8").tolist(), strict=True):
+            found = np.frombuffer(role.scores, "<f8").tolist()
+            for place, (row, score) in enumerate(zip(places, found, strict=True)):
+                error = role.errors.get(place)
                 yield {
                     **shared,
                     "offset": offsets[row],
@@ -91,9 +94,9 @@ class ScoresFrame(msgspec.Struct, frozen=True):
                     "role": role.role,
                     "model": role.model,
                     "digest": role.digest,
-                    "score": None if role.error else score,
+                    "score": None if error else score,
                     "threshold": role.threshold,
-                    "error": role.error,
+                    "error": error,
                     "warming": bool(self.warming[row]),
                     "anomalous": role.role == "champion" and bool(self.anomalous[row]),
                 }
@@ -169,8 +172,12 @@ def role_columns(role: RoleScores, rows: Int64) -> RoleColumns | None:
         return None
     taken = role.rows[mine]
     places = b"" if len(taken) == len(rows) else np.searchsorted(rows, taken).astype("<i4").tobytes()
+    errors = {}
+    if role.errors:
+        moved = np.cumsum(mine) - 1
+        errors = {int(moved[place]): reason for place, reason in role.errors.items() if mine[place]}
     return RoleColumns(
-        role.role, role.model.name, role.model.digest, role.threshold, places, raw(role.scores[mine], "<f8"), role.error
+        role.role, role.model.name, role.model.digest, role.threshold, places, raw(role.scores[mine], "<f8"), errors
     )
 
 

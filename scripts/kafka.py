@@ -14,8 +14,8 @@ from typing import Any, Literal, Self
 import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.errors import KafkaError
-from kafka.partitioner.default import murmur2
 
+from swapstream.jobs.partitioner import partition_of
 from swapstream.models.errors import ClusterError
 from swapstream.scripts.environment import Environment
 
@@ -102,11 +102,6 @@ def _partitions(environment: Environment, client: Any, topic: str) -> int:
     if not found:
         raise ClusterError(f"no topic {topic!r} at {environment.broker.servers}; create it with `swapstream topics`")
     return len(found)
-
-
-def partition_of(key: bytes, partitions: int) -> int:
-    """Where every producer with Java's partitioner puts this key."""
-    return int(murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def consumer(environment: Environment, topic: str, start: Start = "earliest", read_committed: bool = True) -> Any:
