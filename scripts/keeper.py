@@ -55,6 +55,7 @@ class Keeper:
         state = states.get(deployment.job_ids[-1])
         if state == "RUNNING":
             self.attempts.pop(deployment.name, None)
+            self.not_before.pop(deployment.name, None)
         elif state in (None, "FAILED"):
             return self._bring_back(deployment.name)
         elif state in ("CANCELED", "FINISHED"):

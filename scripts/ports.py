@@ -36,14 +36,14 @@ def choose(declared: Environment, last: Recorded) -> Recorded:
 
     Raises ClusterError naming the first fixed port that is taken.
     """
-    wanted = {"broker": declared.broker.port, "controller": declared.broker.controller_port,
-              "rest": declared.flink.rest_port, "rpc": declared.flink.rpc_port}
-    settings = {"broker": "broker.port", "controller": "broker.controller_port",
-                "rest": "flink.rest_port", "rpc": "flink.rpc_port"}
+    broker, flink = declared.broker, declared.flink
+    wanted = {"rest": ("flink.rest_port", flink.rest_port), "rpc": ("flink.rpc_port", flink.rpc_port)}
+    if not broker.bootstrap:
+        wanted |= {"broker": ("broker.port", broker.port), "controller": ("broker.controller_port", broker.controller_port)}
     chosen: dict[str, int] = {}
-    for (name, port), spare in zip(wanted.items(), free_ports(len(wanted)), strict=True):
+    for (name, (setting, port)), spare in zip(wanted.items(), free_ports(len(wanted)), strict=True):
         if port and not is_free(port):
-            raise ClusterError(f"port {port} ({settings[name]}) is in use; stop what uses it, "
+            raise ClusterError(f"port {port} ({setting}) is in use; stop what uses it, "
                                "or set another one (0 = any free one) in the environment's file")
         before = getattr(last, name)
         chosen[name] = port or (before if before and is_free(before) else spare)
