@@ -23,18 +23,18 @@ class FlinkRest:
 
     def overview(self) -> dict[str, Any]:
         """taskmanagers, slots-total, slots-available, jobs-running, …"""
-        return self._ask("/overview")
+        return dict(self._ask("/overview"))
 
     def jobs(self) -> list[dict[str, Any]]:
         """All jobs that this JobManager knows: jid, name, state, start-time and duration in ms."""
         return list(self._ask("/jobs/overview")["jobs"])
 
     def job(self, job_id: str) -> dict[str, Any]:
-        return self._ask(f"/jobs/{job_id}")
+        return dict(self._ask(f"/jobs/{job_id}"))
 
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         """counts, latest (completed, failed, savepoint, restored), history."""
-        return self._ask(f"/jobs/{job_id}/checkpoints")
+        return dict(self._ask(f"/jobs/{job_id}/checkpoints"))
 
     def exception(self, job_id: str) -> str:
         """The first line of the newest failure's cause, or nothing."""
@@ -43,15 +43,20 @@ class FlinkRest:
         causes = [line for line in trace.splitlines() if not line.startswith("\t")]
         return causes[-1].removeprefix("Caused by: ") if causes else ""
 
+    def restarts(self, job_id: str) -> int:
+        """How often the job was restarted since it was submitted."""
+        found = self._ask(f"/jobs/{job_id}/metrics?get=numRestarts")
+        return int(float(found[0]["value"])) if found else 0
+
     def cancel(self, job_id: str) -> None:
         """Ask for the job's end; it is over when its state says so."""
         self._ask(f"/jobs/{job_id}?mode=cancel", method="PATCH")
 
-    def _ask(self, path: str, method: str = "GET") -> dict[str, Any]:
+    def _ask(self, path: str, method: str = "GET") -> Any:
         request = urllib.request.Request(f"{self.url}{path}", method=method)
         try:
             with _opener.open(request, timeout=self.timeout) as response:
-                return dict(json.loads(response.read() or b"{}"))
+                return json.loads(response.read() or b"{}")
         except urllib.error.HTTPError as error:
             raise ClusterError(f"Flink at {self.url} answers {error.code} to {method} {path}") from error
         except (OSError, ValueError) as error:

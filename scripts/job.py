@@ -153,11 +153,15 @@ def wait_until_running(flink: FlinkCommandLine, job_id: str, seconds: float = PA
 @click.pass_obj
 def cancel_command(name: str, deployment: str) -> None:
     """Stop DEPLOYMENT's job; its checkpoints stay, for `submit --from latest`."""
-    environment = load_environment(name)
+    say(f"{cancel(load_environment(name), deployment).full_name} is cancelled")
+
+
+def cancel(environment: Environment, deployment: str) -> Deployment:
+    """Stop a deployment's job and keep it stopped. Raises UnknownName, ClusterError."""
     deployments, flink = Deployments(environment), FlinkCommandLine(environment)
     with deployments.lock(deployment):
         found = deployments.require(deployment)
         deployments.save(found.stopped())  # first, or the keeper brings it back
         for job_id in found.job_ids[-1:]:
             flink.cancel(job_id)
-    say(f"{found.full_name} is cancelled")
+    return found
