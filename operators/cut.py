@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from swapstream.models.errors import InvalidDefinition
+from swapstream.operators.wire import read
 
 VERSION = 1
 
@@ -35,10 +36,7 @@ class Cut(msgspec.Struct, frozen=True):
     @classmethod
     def decode(cls, body: bytes) -> Cut:
         """Raises InvalidDefinition."""
-        try:
-            cut = msgspec.msgpack.decode(body, type=cls)
-        except msgspec.DecodeError as error:
-            raise InvalidDefinition(f"not a cut map: {error}") from error
+        cut = read(body, cls, InvalidDefinition, "a cut map")
         if cut.v != VERSION:
             raise InvalidDefinition(f"cut map of version {cut.v}: this release reads version {VERSION}")
         return cut

@@ -15,6 +15,7 @@ import msgspec
 
 from swapstream.models.errors import InvalidDefinition, UnknownName
 from swapstream.operators.cut import Cut
+from swapstream.operators.wire import read
 
 Kind = Literal["schema", "model", "plan", "cut"]
 VERSION = 1
@@ -60,13 +61,10 @@ def encode_definition(
 
 def decode_definition(value: bytes) -> Statement:
     """Read a definition. Raises InvalidDefinition when it is not one, or its body is not what its digest says."""
-    try:
-        envelope = msgspec.msgpack.decode(value, type=Envelope)
-        statement = msgspec.msgpack.decode(envelope.signed, type=Statement)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidDefinition(f"not a definition: {error}") from error
+    envelope = read(value, Envelope, InvalidDefinition, "a definition")
     if envelope.v != VERSION:
         raise InvalidDefinition(f"definition of version {envelope.v}: this release reads version {VERSION}")
+    statement = read(envelope.signed, Statement, InvalidDefinition, "a definition")
     if digest_of(statement.body) != statement.digest:
         raise InvalidDefinition(
             f"{statement.kind} {statement.name!r}: the body's sha256 is not {statement.digest[:12]}…"
@@ -111,9 +109,13 @@ class Definitions:
         return first[1] if first else None
 
     def body(self, namespace: str, kind: Kind, digest: str, before: int | None = None) -> bytes | None:
-        """The body with this digest, if it was defined (at an offset below `before`)."""
+        """The body with this digest, if it was defined (at an offset below `before`) and did not come too late for its name."""
         offset, statement = self._by_digest.get((namespace, kind, digest), (0, None))
-        return statement.body if statement and (before is None or offset < before) else None
+        if statement is None or (before is not None and offset >= before):
+            return None
+        if kind != "plan" and self._first[namespace, kind, statement.name][1].digest != digest:
+            return None
+        return statement.body
 
     def require(self, namespace: str, kind: Kind, digest: str) -> bytes:
         """The body with this digest. Raises UnknownName."""
@@ -129,9 +131,14 @@ class Definitions:
         )
 
     def cuts(self, namespace: str, deployment: str) -> list[Cut]:
-        """A deployment's cut maps, by epoch."""
-        found = (Cut.decode(statement.body) for statement in self.names(namespace, "cut"))
-        return sorted((cut for cut in found if cut.deployment == deployment), key=lambda cut: cut.epoch)
+        """A deployment's cut maps, by epoch. What is called a cut map and is none, or is another's, is passed over (C7)."""
+        found: list[Cut] = []
+        for statement in self.names(namespace, "cut"):
+            with suppress(InvalidDefinition):
+                cut = Cut.decode(statement.body)
+                if (cut.namespace, cut.deployment, cut.name) == (namespace, deployment, statement.name):
+                    found.append(cut)
+        return sorted(found, key=lambda cut: cut.epoch)
 
 
 def lowest(

@@ -6,6 +6,7 @@ A resolved plan pins schema and models to digests, so that its own digest stands
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidPlan, UnknownName
 from swapstream.models.schema import Schema
 from swapstream.operators.extractors.composite import Composite
+from swapstream.operators.wire import read
 
 VERSION = 1
 EVERY_DEVICE = "*"
@@ -74,10 +76,7 @@ class Plan(msgspec.Struct, frozen=True):
     @classmethod
     def decode(cls, body: bytes) -> Plan:
         """Raises InvalidPlan."""
-        try:
-            plan = msgspec.msgpack.decode(body, type=cls)
-        except msgspec.DecodeError as error:
-            raise InvalidPlan(f"not a plan: {error}") from error
+        plan = read(body, cls, InvalidPlan, "a plan")
         if plan.v != VERSION:
             raise InvalidPlan(f"plan of version {plan.v}: this release reads version {VERSION}")
         return plan
@@ -160,6 +159,10 @@ def resolve_route(plan: str, route: RouteFile, extractor: Composite, catalogue: 
         raise InvalidPlan(
             f"plan {plan!r}, devices {route.devices!r}: challengers, canary and threshold need a champion beside them"
         )
+    if len(set(route.challengers)) < len(route.challengers):
+        raise InvalidPlan(f"plan {plan!r}, devices {route.devices!r}: a challenger stands there twice")
+    if route.threshold is not None and not math.isfinite(route.threshold):
+        raise InvalidPlan(f"plan {plan!r}, devices {route.devices!r}: threshold is {route.threshold}; allowed: a finite number")
     return Route(
         route.devices,
         pin(route.champion) if route.champion else None,

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 import numpy as np
 
-from swapstream.models.errors import InvalidDefinition, InvalidToken, OutOfOrder
+from swapstream.models.errors import InvalidDefinition, InvalidToken, OutOfOrder, SwapstreamError
 from swapstream.operators.anomalies import anomalies
 from swapstream.operators.dead_letters import dead_letter
 from swapstream.operators.definitions import Definitions
@@ -23,6 +23,7 @@ from swapstream.operators.pipeline import Pipeline, Scored
 from swapstream.operators.pipelines import Pipelines, missing
 from swapstream.operators.scores import Provenance, features_frames, scores_frames
 from swapstream.operators.token import FIRST_BYTE, Token
+from swapstream.operators.wire import read
 
 VERSION = 1
 Role = Literal["scores", "features", "anomalies", "dead_letters", "ledger"]
@@ -77,6 +78,25 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     released: bool
 
 
+class Snapshot(msgspec.Struct, frozen=True, array_like=True):
+    """All of a shard's state: the head, the device table (None before the start) and the held frames, each versioned bytes."""
+
+    head: bytes
+    table: bytes | None
+    held: list[bytes]
+
+
+class Held(msgspec.Struct, frozen=True, array_like=True):
+    """A held frame on disk: the columns of a RawFrame."""
+
+    v: int
+    partition: int
+    payloads: list[bytes | None]
+    offsets: list[int]
+    timestamps: list[int]
+    keys: list[bytes | None]
+
+
 class Shard:
     """One partition of one deployment."""
 
@@ -100,6 +120,8 @@ class Shard:
 
     def on_frame(self, raw: RawFrame) -> list[Emission]:
         """Take the next records. Raises OutOfOrder when they don't follow the last ones: the job must restart from its checkpoint."""
+        if not len(raw):
+            return []
         if raw.offsets[0] <= self.head.last:
             raise OutOfOrder(
                 f"{self.assignment.topic}-{self.partition}: a frame begins at offset {raw.offsets[0]}, "
@@ -144,24 +166,18 @@ class Shard:
     def snapshot(self) -> bytes:
         """All of the state as versioned bytes."""
         table = self.table.snapshot() if self.table is not None else None
-        return msgspec.msgpack.encode(
-            (msgspec.msgpack.encode(self.head), table, [encode_raw(raw) for raw in self.held])
-        )
+        held = [encode_raw(raw) for raw in self.held]
+        return msgspec.msgpack.encode(Snapshot(msgspec.msgpack.encode(self.head), table, held))
 
     def restore(self, snapshot: bytes) -> None:
-        """Take over what `snapshot` gave. Raises InvalidDefinition."""
-        try:
-            head, table, held = msgspec.msgpack.decode(snapshot, type=tuple[bytes, bytes | None, list[bytes]])
-        except msgspec.DecodeError as error:
-            raise InvalidDefinition(f"not a shard's snapshot: {error}") from error
-        self.restore_parts(head, table, [], held)
+        """Take over what `snapshot` gave; `changes` then gives all of it. Raises InvalidDefinition."""
+        found = read(snapshot, Snapshot, InvalidDefinition, "a shard's snapshot")
+        self.restore_parts(found.head, found.table, [], found.held)
+        self._rebase = self._released = True
 
     def restore_parts(self, head: bytes, base: bytes | None, journals: list[bytes], held: list[bytes]) -> None:
         """Take over what `changes` gave over time: the last head and base, and the journals and held frames since."""
-        try:
-            self.head = msgspec.msgpack.decode(head, type=Head)
-        except msgspec.DecodeError as error:
-            raise InvalidDefinition(f"not a shard's state: {error}") from error
+        self.head = read(head, Head, InvalidDefinition, "a shard's state")
         if self.head.v != VERSION:
             raise InvalidDefinition(f"shard state of version {self.head.v}: this release reads version {VERSION}")
         self.held = deque(map(decode_raw, held))
@@ -171,7 +187,7 @@ class Shard:
             self.table = (
                 self.pipeline.extractor.restore(base, journals) if base is not None else self.pipeline.extractor.table()
             )
-            self._rebase = base is None
+            self._rebase = base is None or self.table.needs_rebase
             self._base_bytes, self._journal_bytes = len(base or b""), sum(map(len, journals))
 
     @property
@@ -195,7 +211,8 @@ class Shard:
             token = Token.decode(payload)
         except InvalidToken:
             return False
-        return self._addressed(token) and token.parameters_end > self.definitions.position
+        wanted = self._addressed(token) and not self._misplaced(token)
+        return wanted and token.parameters_end > self.definitions.position
 
     def _start(self, raw: RawFrame) -> bool:
         """Choose the first plan by the cut maps (C1); false while `parameters` is not read far enough."""
@@ -203,13 +220,18 @@ class Shard:
             return True
         if self.definitions.position < self.assignment.parameters_end:
             return False
-        epoch, plan = 0, self.assignment.plan
-        for cut in self.definitions.cuts(self.assignment.namespace, self.assignment.deployment):
-            if cut.topic == self.assignment.topic and cut.covers(self.partition, int(raw.offsets[0])):
-                epoch, plan = cut.epoch, cut.plan
+        epoch, plan = self._plan_at(int(raw.offsets[0]))
         self._set(started=True, epoch=epoch, plan=plan)
         self._activate(plan)
         return True
+
+    def _plan_at(self, offset: int) -> tuple[int, str]:
+        """Epoch and plan of the record at `offset`: the newest cut's before it whose plan could be activated."""
+        for cut in reversed(self.definitions.cuts(self.assignment.namespace, self.assignment.deployment)):
+            covered = cut.topic == self.assignment.topic and cut.covers(self.partition, offset)
+            if covered and not self._unusable(cut.plan):
+                return cut.epoch, cut.plan
+        return 0, self.assignment.plan
 
     def _activate(self, digest: str) -> None:
         """Go on under another plan; state of extractors that stay the same is carried over."""
@@ -219,7 +241,6 @@ class Shard:
         self._rebase = True
 
     def _hold(self, raw: RawFrame) -> list[Emission]:
-        first = not self.held
         self.held.append(raw)
         self._new_held.append(encode_raw(raw))
         size = sum(len(payload or b"") for frame in self.held for payload in frame.payloads)
@@ -228,8 +249,7 @@ class Shard:
                 f"{self.assignment.topic}-{self.partition}: holds {size} bytes, more than {self.assignment.max_held}; "
                 f"`parameters` has been read to {self.definitions.position}"
             )
-        reason = f"parameters is read to {self.definitions.position}"
-        return [self._row("holding", raw, 0, reason=reason)] if first and self.head.started else []
+        return []
 
     # -- records
 
@@ -272,11 +292,26 @@ class Shard:
 
     def _refusal(self, token: Token) -> str | None:
         """Why a token of this deployment has no effect, None if it has."""
+        return self._misplaced(token) or self._unusable(token.plan, token.parameters_end)
+
+    def _unusable(self, plan: str, before: int | None = None) -> str | None:
+        """Why a plan can't be run, None if it can. Only its bytes decide, so that every worker finds the same."""
+        absent = missing(self.definitions, self.assignment.namespace, plan, before)
+        if absent:
+            return absent
+        try:
+            self.pipelines.get(plan)
+        except SwapstreamError as error:
+            return str(error)
+        return None
+
+    def _misplaced(self, token: Token) -> str | None:
+        """Why a token of this deployment has no effect whatever `parameters` holds, None if that must be looked at."""
         if (token.topic, token.partition) != (self.assignment.topic, self.partition):
             return f"written for {token.topic}-{token.partition}, found in {self.assignment.topic}-{self.partition}"
         if token.epoch <= self.head.epoch:
             return f"epoch {token.epoch} is not above {self.head.epoch}, the shard's"
-        return missing(self.definitions, token.namespace, token.plan, token.parameters_end)
+        return None
 
     def _score(self, raw: RawFrame, start: int, stop: int) -> list[Emission]:
         if start == stop:
@@ -332,7 +367,8 @@ class Shard:
         self, event: str, raw: RawFrame, index: int, token: Token | None = None, reason: str | None = None
     ) -> Emission:
         offset, a = int(raw.offsets[index]), self.assignment
-        name = self.pipeline.plan.name if self.pipeline else None
+        plan = token.plan if token else self.head.plan
+        name = self.pipeline.plan.name if self.pipeline and self.pipeline.digest == plan else None
         row = LedgerRow(
             f"{a.namespace}/{a.deployment}/{event}/{a.topic}/{self.partition}/{offset}",
             a.namespace,
@@ -344,7 +380,7 @@ class Shard:
             partition=self.partition,
             offset=offset,
             epoch=token.epoch if token else self.head.epoch,
-            plan=token.plan if token else self.head.plan,
+            plan=plan,
             plan_name=name,
             who=token.who if token else None,
             reason=reason,
@@ -364,17 +400,14 @@ def is_token(payload: bytes | None) -> bool:
 def encode_raw(raw: RawFrame) -> bytes:
     """A held frame as versioned bytes."""
     return msgspec.msgpack.encode(
-        (VERSION, raw.partition, raw.payloads, raw.offsets.tolist(), raw.timestamps.tolist(), raw.keys)
+        Held(VERSION, raw.partition, raw.payloads, raw.offsets.tolist(), raw.timestamps.tolist(), raw.keys)
     )
 
 
 def decode_raw(data: bytes) -> RawFrame:
     """Raises InvalidDefinition."""
-    shape = tuple[int, int, list[bytes | None], list[int], list[int], list[bytes | None]]
-    try:
-        version, partition, payloads, offsets, timestamps, keys = msgspec.msgpack.decode(data, type=shape)
-    except msgspec.DecodeError as error:
-        raise InvalidDefinition(f"not a held frame: {error}") from error
-    if version != VERSION:
-        raise InvalidDefinition(f"held frame of version {version}: this release reads version {VERSION}")
-    return RawFrame(partition, payloads, np.array(offsets, np.int64), np.array(timestamps, np.int64), keys)
+    held = read(data, Held, InvalidDefinition, "a held frame")
+    if held.v != VERSION:
+        raise InvalidDefinition(f"held frame of version {held.v}: this release reads version {VERSION}")
+    offsets, timestamps = np.array(held.offsets, np.int64), np.array(held.timestamps, np.int64)
+    return RawFrame(held.partition, held.payloads, offsets, timestamps, held.keys)

@@ -13,6 +13,7 @@ import msgspec
 
 from swapstream.models.errors import InvalidToken
 from swapstream.operators.definitions import Envelope
+from swapstream.operators.wire import read
 
 FIRST_BYTE = b"\xc1"
 VERSION = 1
@@ -42,10 +43,7 @@ class Token(msgspec.Struct, frozen=True):
     @classmethod
     def decode(cls, payload: bytes) -> Token:
         """Raises InvalidToken for anything that starts like a token and is none of this release's."""
-        try:
-            envelope = msgspec.msgpack.decode(payload[1:], type=Envelope)
-            if envelope.v != VERSION:
-                raise InvalidToken(f"token of version {envelope.v}: this release reads version {VERSION}")
-            return msgspec.msgpack.decode(envelope.signed, type=cls)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise InvalidToken(f"not a token: {error}") from error
+        envelope = read(payload[1:], Envelope, InvalidToken, "a token")
+        if envelope.v != VERSION:
+            raise InvalidToken(f"token of version {envelope.v}: this release reads version {VERSION}")
+        return read(envelope.signed, cls, InvalidToken, "a token")

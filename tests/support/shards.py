@@ -1,0 +1,180 @@
+"""Builders of everything a shard needs: schemas, models, plans, definitions, tokens, frames."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from swapstream.models.artifact import Artifact
+from swapstream.models.build import train
+from swapstream.models.manifest import Lineage
+from swapstream.models.schema import Field, Schema
+from swapstream.operators.cut import Cut
+from swapstream.operators.definitions import Definitions, Kind, encode_definition
+from swapstream.operators.extractors.composite import Composite
+from swapstream.operators.frame import RawFrame
+from swapstream.operators.pipelines import Pipelines
+from swapstream.operators.plan import Plan, PlanFile, RouteFile, resolve
+from swapstream.operators.shard import Assignment, Change, Emission, Shard
+from swapstream.operators.token import Token
+
+NAMESPACE, DEPLOYMENT, TOPIC = "prod", "detect", "telemetry"
+FIELDS = ("temperature", "pressure")
+SCHEMAS = {
+    "pumps": Schema("pumps", tuple(map(Field, FIELDS))),
+    "wide": Schema("wide", tuple(map(Field, (*FIELDS, "flow")))),
+}
+EWM: tuple[Any, ...] = ({"ewm": {"halflife": 3, "warmup": 2, "statistics": ["residual", "deviation"]}},)
+
+
+@cache
+def model(ref: str, features: tuple[str, ...], kind: str = "zscore", alarm_rate: float = 0.2) -> Artifact:
+    """A small model, the same bytes each time. Its numbers follow from its name."""
+    name, version = ref.split(":")
+    seed = sum(map(ord, ref))
+    rows = np.random.default_rng(seed).normal(size=(40, len(features)))
+    made = Lineage("test", "2026-01-01T00:00:00+00:00", "test")
+    return train(kind, rows, features, name=name, version=int(version), alarm_rate=alarm_rate, seed=seed, lineage=made)
+
+
+class Catalogue:
+    """Every schema above, and for every reference a model of the extractor's features."""
+
+    def __init__(self, features: tuple[str, ...]) -> None:
+        self.features = features
+
+    def schema(self, name: str) -> Schema:
+        return SCHEMAS[name]
+
+    def model(self, ref: str) -> Artifact:
+        return model(ref, self.features)
+
+
+class Deployable(msgspec.Struct, frozen=True):
+    """A plan with all that it needs."""
+
+    plan: Plan
+    schema: Schema
+    models: tuple[Artifact, ...]
+
+    @property
+    def digest(self) -> str:
+        return self.plan.digest
+
+    def definitions(self) -> list[tuple[Kind, str, bytes]]:
+        return [
+            ("schema", self.schema.name, self.schema.encode()),
+            *(("model", artifact.ref, artifact.encode()) for artifact in self.models),
+            ("plan", self.plan.name, self.plan.encode()),
+        ]
+
+
+def deployable(name: str, *, schema: str = "pumps", extractor: tuple[Any, ...] = ("identity",), **roles: Any) -> Deployable:
+    """A resolved plan. `roles` are those of a plan file; models are made up by their names."""
+    features = Composite.parse(list(extractor), SCHEMAS[schema].names).features
+    catalogue = Catalogue(features)
+    plan = resolve(PlanFile(name, schema, extractor, **roles), catalogue)
+    models = [catalogue.model(pin.name) for pin in sorted(plan.models(), key=str)]
+    return Deployable(plan, SCHEMAS[schema], tuple(models))
+
+
+def route(devices: str, **roles: Any) -> RouteFile:
+    return RouteFile(devices, **roles)
+
+
+class Parameters:
+    """The `parameters` topic: its records, and readers that have read a part of it."""
+
+    def __init__(self) -> None:
+        self.records: list[bytes | None] = []
+
+    @property
+    def end(self) -> int:
+        return len(self.records)
+
+    def define(self, kind: Kind, name: str, body: bytes, namespace: str = NAMESPACE) -> int:
+        """Returns the record's offset."""
+        return self.write(encode_definition(kind, namespace, name, body, "a person", 1, "")[1])
+
+    def write(self, value: bytes | None) -> int:
+        self.records.append(value)
+        return self.end - 1
+
+    def publish(self, *deployables: Deployable) -> int:
+        """Returns the end."""
+        for one in deployables:
+            for kind, name, body in one.definitions():
+                self.define(kind, name, body)
+        return self.end
+
+    def cut(self, epoch: int, plan: str, offsets: dict[int, int], **changes: Any) -> int:
+        cut = msgspec.structs.replace(Cut(NAMESPACE, DEPLOYMENT, epoch, plan, TOPIC, offsets), **changes)
+        return self.define("cut", cut.name, cut.encode())
+
+    def read(self, definitions: Definitions, end: int | None = None) -> Definitions:
+        """Let a reader go on to an end."""
+        for offset in range(definitions.position, self.end if end is None else end):
+            definitions.read(offset, self.records[offset])
+        return definitions
+
+
+class Worker:
+    """One Python worker: definitions, pipelines and a shard, as operators/flink.py holds them."""
+
+    def __init__(self, parameters: Parameters, plan: str, partition: int = 0, end: int | None = None, **assigned: Any) -> None:
+        self.parameters = parameters
+        self.definitions = Definitions()
+        self.pipelines = Pipelines(self.definitions, NAMESPACE)
+        assignment = Assignment(NAMESPACE, DEPLOYMENT, TOPIC, plan, parameters.end if end is None else end, **assigned)
+        self.shard = Shard(partition, assignment, self.definitions, self.pipelines)
+
+    def read(self, end: int | None = None) -> list[Emission]:
+        """Read `parameters` on, then let the shard look at what it holds."""
+        self.parameters.read(self.definitions, end)
+        return self.shard.on_timer()
+
+
+class Stored:
+    """Keyed state as Flink keeps it for a shard: what `changes` gives, gathered over time."""
+
+    def __init__(self) -> None:
+        self.head: bytes | None = None
+        self.base: bytes | None = None
+        self.journal: list[bytes] = []
+        self.held: list[bytes] = []
+
+    def write(self, change: Change) -> None:
+        self.head = change.head
+        if change.base is not None:
+            self.base, self.journal = change.base, []
+        elif change.journal is not None:
+            self.journal = [*self.journal, change.journal]
+        self.held = list(change.held) if change.released else [*self.held, *change.held]
+
+    def restore(self, shard: Shard) -> None:
+        if self.head is not None:
+            shard.restore_parts(self.head, self.base, self.journal, self.held)
+
+    def copy(self) -> Stored:
+        copied = Stored()
+        copied.head, copied.base, copied.journal, copied.held = self.head, self.base, self.journal, self.held
+        return copied
+
+
+def token(epoch: int, plan: str, parameters_end: int, partition: int = 0, **changes: Any) -> bytes:
+    made = Token("swap", NAMESPACE, DEPLOYMENT, epoch, plan, TOPIC, partition, parameters_end, "a person", 1, "")
+    return msgspec.structs.replace(made, **changes).encode()
+
+
+def reading(device: str = "pump-1", values: Sequence[float] = (1.0, 2.0), time: int = 1_000) -> bytes:
+    return msgspec.msgpack.encode({"device": device, "time": time, "values": list(values)})
+
+
+def frame(payloads: Sequence[bytes | None], first: int = 0, partition: int = 0, offsets: Sequence[int] = ()) -> RawFrame:
+    """A frame of records at offsets first, first + 1, … or at the given ones; log time is 1000 ms + offset."""
+    at = np.array(offsets, np.int64) if len(offsets) else np.arange(first, first + len(payloads), dtype=np.int64)
+    return RawFrame(partition, list(payloads), at, 1_000 + at, [None] * len(payloads))
