@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,11 +16,12 @@ from swapstream.operators.pipeline import Pipeline, Scored
 from swapstream.scripts.catalogue import local_pipeline
 from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.environment import load_environment
+from swapstream.scripts.files import Columns, file_options, read_telemetry
 from swapstream.scripts.metrics import quality
 
 FRAME = 2_000
-COLUMNS = ("role", "model", "records", "warming", "anomalies", "alarm_rate")
-QUALITY = ("precision", "recall", "average_precision", "event_recall")
+MEASURES = ("records", "warming", "errors", "threshold", "anomalies", "alarm_rate")
+QUALITY = ("precision", "recall", "average_precision", "events", "event_recall")
 
 
 class RoleTrial(msgspec.Struct, frozen=True):
@@ -67,9 +69,17 @@ def rows_of(trial: Trial) -> list[dict[str, Any]]:
     return [_row(trial, role) for role in trial.roles] or [{"role": None, "model": None, **common}]
 
 
-def rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """Four digits are enough for a table."""
-    return {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in row.items()}
+def sheet(rows: list[dict[str, Any]], measures: Sequence[str]) -> list[dict[str, Any]]:
+    """For people: a row a measure, a column a role, which fits a narrow terminal. Four digits are enough."""
+    heads = [f"{row['role']} {row['model']}".replace("None None", "no champion") for row in rows]
+    return [
+        {"": measure, **{head: _short(row.get(measure)) for head, row in zip(heads, rows, strict=True)}}
+        for measure in measures
+    ]
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _row(trial: Trial, role: RoleTrial) -> dict[str, Any]:
@@ -95,23 +105,6 @@ def _row(trial: Trial, role: RoleTrial) -> dict[str, Any]:
     return row
 
 
-def read(file: str, fields: tuple[str, ...], **columns: str | None) -> tuple[Frame, Bool | None]:
-    """A telemetry file as one long frame, and its labels if it has them. Raises UnknownName, InvalidDefinition.
-
-    Records with a value that is missing or not finite would go to dead letters: they are left out here too.
-    """
-    from swapstream.scripts.files import read_telemetry  # pandas takes a second to import
-
-    found = read_telemetry(file, fields, **columns)
-    good = np.isfinite(found.values).all(axis=1)
-    if not good.all():
-        say(f"{file}: left out {int((~good).sum())} of {len(good)} records, with values that are missing or not finite")
-    times = found.times[good]
-    devices = [device for device, kept in zip(found.devices, good, strict=True) if kept]
-    frame = Frame(0, np.flatnonzero(good), times // 1_000, times, devices, found.values[good])
-    return frame, None if found.labels is None else found.labels[good]
-
-
 def _cut(frame: Frame, first: int) -> Frame:
     last = first + FRAME
     return Frame(
@@ -130,13 +123,13 @@ def _roles(parts: list[Scored], warming: Bool) -> list[RoleTrial]:
     first = 0
     for part in parts:
         for said in part.roles:
-            key = (said.role, str(said.model), said.threshold)
+            key = (said.role, said.model.name, said.threshold)
             asked, scores, errors = found.setdefault(
                 key, (np.zeros(len(warming), bool), np.full(len(warming), np.nan), [])
             )
             asked[first + said.rows] = True
             scores[first + said.rows] = said.scores
-            errors += [said.error] if said.error else []
+            errors += said.errors.values()
         first += len(part.frame)
     return [
         RoleTrial(role, model, threshold, asked, scores, (scores > threshold) & ~warming, next(iter(errors), None))
@@ -147,24 +140,11 @@ def _roles(parts: list[Scored], warming: Bool) -> list[RoleTrial]:
 @click.command("try")
 @click.argument("plan", type=click.Path())
 @click.argument("file", type=click.Path())
-@click.option("--time", help="The file's time column.")
-@click.option("--device", help="The file's device column.")
-@click.option("--device-name", help="The one device whose telemetry the file holds, instead of a device column.")
-@click.option("--label", help="The file's label column: anything but 0 is a labelled record.")
+@file_options
 @click.option("--plot", type=click.Path(dir_okay=False), help="Write a picture: scores, threshold, labels, anomalies.")
 @json_option
 @click.pass_obj
-def try_command(
-    environment: str,
-    plan: str,
-    file: str,
-    time: str | None,
-    device: str | None,
-    device_name: str | None,
-    label: str | None,
-    plot: str | None,
-    as_json: bool,
-) -> None:
+def try_command(environment: str, plan: str, file: str, columns: Columns, plot: str | None, as_json: bool) -> None:
     """Run the plan in PLAN over the telemetry in FILE (CSV or Parquet), without Kafka or Flink.
 
     Prints for each model how often it raises an alarm and, where the file has labels, how often that is right:
@@ -172,14 +152,22 @@ def try_command(
     least one alarm.
     """
     pipeline = local_pipeline(load_environment(environment), plan)
-    trial = run_trial(
-        pipeline, *read(file, pipeline.schema.names, time=time, device=device, device_name=device_name, label=label)
-    )
+    telemetry = read_telemetry(file, pipeline.schema.names, columns)
+    usable = telemetry.finite()
+    if dropped := len(telemetry) - len(usable):
+        say(
+            f"{file}: left out {dropped} of {len(telemetry)} records, which would go to dead letters: not finite numbers"
+        )
+    trial = run_trial(pipeline, usable.frame(), usable.labels)
     title = f"{Path(file).name}: {len(trial.frame):,} records in {trial.seconds:.2f} s under plan {pipeline.plan.name}"
     if not trial.roles:
         say(f"plan {pipeline.plan.name!r} has no champion: nothing is scored, features are only archived")
-    columns = COLUMNS if trial.labels is None else COLUMNS + QUALITY
-    show(rows_of(trial) if as_json else map(rounded, rows_of(trial)), columns, as_json, title)
+    rows = rows_of(trial)
+    if as_json:
+        show(rows, [], as_json)
+    else:
+        table = sheet(rows, MEASURES if trial.labels is None else MEASURES + QUALITY)
+        show(table, list(table[0]), as_json, title)
     if plot and trial.roles:
         from swapstream.scripts.plot import draw  # matplotlib takes a second to import
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_score, recall_score
 
-from swapstream.models import Artifact, train
+from swapstream.models import Artifact, Store, train
+from swapstream.models.errors import InvalidSettings
 from swapstream.models.schema import Schema
 from swapstream.operators.frame import Frame
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import PlanFile, RouteFile, resolve
+from swapstream.scripts.main import cli
 from swapstream.scripts.metrics import events, quality
 from swapstream.scripts.plot import draw
 from swapstream.scripts.trial import Trial, rows_of, run_trial
@@ -77,7 +82,7 @@ def test_rows_are_scikit_learns_numbers_over_every_frame(models: tuple[Artifact,
     assert row["average_precision"] == average_precision_score(labels, expected)
     assert row["events"] == 2
     assert row["event_recall"] == (0.5 if not alarms[100] else 1.0)
-    assert "zscore:1" in row["model"]
+    assert row["model"] == "zscore:1"
 
 
 def test_records_that_warm_up_raise_no_alarm_and_are_not_ranked(models: tuple[Artifact, Artifact]) -> None:
@@ -139,3 +144,50 @@ def test_quality_is_scikit_learns(some: list[tuple[bool, float]]) -> None:
         assert found.recall == recall_score(labels, alarms)
         assert found.average_precision == average_precision_score(labels, scores)
     assert (found.precision is None, found.recall is None) == (not alarms.any(), not labels.any())
+
+
+def spiky_csv(folder: Path) -> Path:
+    """A file with one fault of three records, one alarm outside of it, and one record without a value."""
+    lines = ["time,device,temperature,flow,label"]
+    for i in range(300):
+        value = 50 if i in (100, 102, 200) else i % 3 / 10
+        lines.append(f"{i},pump,{'' if i == 50 else value},{-value},{int(i in (100, 101, 102))}")
+    file = folder / "pump.csv"
+    file.write_text("\n".join(lines))
+    return file
+
+
+def invoke(folder: Path, models: tuple[Artifact, ...], *options: str) -> Any:
+    store = Store(folder / "state" / "store")
+    for model in models:
+        store.put(model)
+    (folder / "env.yaml").write_text(f"directory: {folder}/state")
+    (folder / "pump.yaml").write_text("fields: [temperature, flow]")
+    (folder / "plan.yaml").write_text("{name: p, schema: pump.yaml, champion: zscore, challengers: [pca]}")
+    file = spiky_csv(folder)
+    return CliRunner().invoke(
+        cli, ["--env", f"{folder}/env.yaml", "try", f"{folder}/plan.yaml", str(file), *options], catch_exceptions=False
+    )
+
+
+def test_the_command_from_csv_to_json(models: tuple[Artifact, Artifact], tmp_path: Path) -> None:
+    done = invoke(tmp_path, models, "--json", "--plot", str(tmp_path / "plot.png"))
+    champion, challenger = map(json.loads, done.stdout.splitlines())
+    assert (champion["role"], challenger["role"]) == ("champion", "challenger")
+    assert (champion["records"], champion["anomalies"], champion["events"]) == (299, 3, 1)
+    assert champion["precision"] == champion["recall"] == pytest.approx(2 / 3)
+    assert champion["event_recall"] == 1
+    assert "left out 1 of 300 records" in " ".join(done.stderr.split())
+    assert (tmp_path / "plot.png").stat().st_size > 1_000
+
+
+def test_the_command_prints_a_table_that_fits(models: tuple[Artifact, Artifact], tmp_path: Path) -> None:
+    done = invoke(tmp_path, models)
+    assert "champion zscore:1" in done.stdout
+    assert re.search(r"event_recall +│ 1 ", done.stdout)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_a_plot_of_an_unknown_format_is_one_line(models: tuple[Artifact, Artifact], tmp_path: Path) -> None:
+    with pytest.raises(InvalidSettings, match=r"plot\.xyz: Format 'xyz' is not supported"):
+        invoke(tmp_path, models, "--plot", str(tmp_path / "plot.xyz"))
