@@ -119,7 +119,7 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
 
     def on_timer(self, timestamp: int, ctx: Any) -> Iterator[Any]:
         self._restore_definitions(ctx)
-        shard = self._shard(self._partition(ctx.get_current_key()[0]))
+        shard = self._shard(self._partition(ctx.get_current_key()))
         yield from self._carry(shard, shard.on_timer(), ctx)
 
     def _restore_definitions(self, ctx: Any) -> None:
