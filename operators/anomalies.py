@@ -63,10 +63,13 @@ def anomalies(scored: Scored, pipeline: Pipeline, provenance: Provenance) -> Ite
 def champion_shares(
     champion: LoadedModel, scored: Scored, names: tuple[str, ...], rows: list[int]
 ) -> list[dict[str, float]]:
-    """For each row the features that contributed most."""
-    found = champion.contributions(scored.features[rows])
+    """For each row the features that contributed most; none where the model fails on what is put in their place."""
+    try:
+        found = champion.contributions(scored.features[rows])
+    except Exception:  # the anomaly is told all the same
+        return [{} for _ in rows]
     order = np.argsort(-found, axis=1, kind="stable")[:, :CONTRIBUTIONS]
-    return [{names[j]: float(found[i, j]) for j in order[i]} for i in range(len(rows))]
+    return [{names[j]: float(found[i, j]) for j in order[i] if np.isfinite(found[i, j])} for i in range(len(rows))]
 
 
 def anomaly(

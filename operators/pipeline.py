@@ -10,7 +10,7 @@ import numpy as np
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.contributions import contributions
-from swapstream.models.errors import SwapstreamError
+from swapstream.models.errors import InvalidArtifact, SwapstreamError
 from swapstream.models.kinds import Scorer, scorer
 from swapstream.models.schema import Schema
 from swapstream.operators.decode import Decoder
@@ -20,6 +20,7 @@ from swapstream.operators.frame import Bool, Float64, Frame, Int64
 from swapstream.operators.plan import Pin, Plan, Route
 
 NO_ROUTE = -1
+MAX_REASON = 200
 
 
 class Lookup(Protocol):
@@ -64,10 +65,16 @@ class LoadedModel:
         try:
             self.artifact = lookup.model(pin)
             self.scorer = scorer(self.artifact)
-            self.scorer.score(self.artifact.golden_inputs)
+            self._warm_up(self.scorer, self.artifact.golden_inputs)
             self.threshold = self.artifact.manifest.threshold if threshold is None else threshold
-        except SwapstreamError as error:
-            self.error, self.threshold = str(error), float("inf")
+        except Exception as error:  # whatever a model's library raises must not stop the job
+            self.error, self.threshold = reason(error), float("inf")
+
+    @staticmethod
+    def _warm_up(scorer: Scorer, rows: Float64) -> None:
+        found = scorer.score(rows)
+        if found.shape != (len(rows),):
+            raise InvalidArtifact(f"the model gives scores of shape {found.shape} for {len(rows)} rows")
 
     def score(self, features: Float64, rows: Int64) -> RoleScores:
         """Score some rows of a frame. A model that fails on a record harms only that record's row (C5)."""
@@ -86,7 +93,7 @@ class LoadedModel:
             found = self.scorer.score(features)
         except Exception as error:  # whatever a model's library raises must not stop the job
             if len(features) == 1:
-                errors[start] = f"{type(error).__name__}: {error}"
+                errors[start] = reason(error)
                 return
             for place in range(len(features)):
                 self._score(features[place : place + 1], start + place, scores, errors)
@@ -99,6 +106,12 @@ class LoadedModel:
         """How much of each score each feature explains, float64[k, K]."""
         assert self.scorer is not None
         return contributions(self.scorer, features, self.artifact.manifest.reference)
+
+
+def reason(error: Exception) -> str:
+    """Why a model failed, short enough to stand beside each score."""
+    text = str(error) if isinstance(error, SwapstreamError) else f"{type(error).__name__}: {error}"
+    return text[:MAX_REASON]
 
 
 class LoadedRoute:

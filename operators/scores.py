@@ -15,6 +15,7 @@ import numpy as np
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.frame import Bool, Float64, Frame, Int64
 from swapstream.operators.pipeline import RoleScores, Scored
+from swapstream.operators.wire import read
 
 VERSION = 1
 MAX_BYTES = 512 * 1024
@@ -104,10 +105,7 @@ class ScoresFrame(msgspec.Struct, frozen=True):
 
 def decode_scores(value: bytes) -> ScoresFrame:
     """Read a message of `scores` or `features`. Raises InvalidDefinition."""
-    try:
-        frame = msgspec.msgpack.decode(value, type=ScoresFrame)
-    except msgspec.DecodeError as error:
-        raise InvalidDefinition(f"not a frame of scores: {error}") from error
+    frame = read(value, ScoresFrame, InvalidDefinition, "a frame of scores")
     if frame.v != VERSION:
         raise InvalidDefinition(f"frame of scores of version {frame.v}: this release reads version {VERSION}")
     return frame
@@ -118,10 +116,15 @@ def scores_frames(scored: Scored, provenance: Provenance, prev: int) -> Iterator
     answered = np.zeros(len(scored.frame), dtype=bool)
     for role in scored.roles:
         answered[role.rows] = True
-    width = 24 + sum(12 for _ in scored.roles)
+    width = 24 + sum(12 + error_width(role) for role in scored.roles)
     for rows in parts(scored.frame, np.flatnonzero(answered), width):
         yield columns(scored, rows, provenance, prev, [c for role in scored.roles if (c := role_columns(role, rows))])
         prev = int(scored.frame.offsets[rows[-1]])
+
+
+def error_width(role: RoleScores) -> int:
+    """Bytes that an error of the role takes at most."""
+    return max((8 + 4 * len(reason) for reason in role.errors.values()), default=0)
 
 
 def features_frames(scored: Scored, names: tuple[str, ...], provenance: Provenance, prev: int) -> Iterator[ScoresFrame]:

@@ -1,0 +1,37 @@
+"""Cut maps."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from swapstream.models.errors import InvalidDefinition
+from swapstream.operators.cut import Cut
+
+CUT = Cut("prod", "detect", 3, "d" * 64, "telemetry", {1: 20, 0: 10})
+
+
+def test_records_after_the_tokens_offset_are_covered() -> None:
+    assert [CUT.covers(0, offset) for offset in (9, 10, 11)] == [False, False, True]
+    assert CUT.name == "detect:3"
+
+
+def test_a_partition_that_came_later_is_covered_from_its_first_record() -> None:
+    assert CUT.covers(2, 0)
+
+
+def test_bytes_do_not_depend_on_the_order_of_partitions() -> None:
+    other = msgspec.structs.replace(CUT, offsets={0: 10, 1: 20})
+    assert CUT.encode() == other.encode()
+    assert Cut.decode(CUT.encode()) == CUT
+
+
+@pytest.mark.parametrize("body", [b"", b"\x80", b"\xa1\xff", b"\x91" * 100_000, b"\xdf\xff\xff\xff\xff"])
+def test_other_bytes_are_refused(body: bytes) -> None:
+    with pytest.raises(InvalidDefinition, match="not a cut map"):
+        Cut.decode(body)
+
+
+def test_another_version_is_refused() -> None:
+    with pytest.raises(InvalidDefinition, match="version 2"):
+        Cut.decode(msgspec.structs.replace(CUT, v=2).encode())
