@@ -16,13 +16,13 @@ import click
 import numpy as np
 
 from swapstream.operators.extractors.composite import Composite
-from swapstream.operators.frame import Frame
+from swapstream.operators.frame import Float64, Frame
 from swapstream.scripts.console import json_option, show
 
 FIELDS = tuple("abcdefgh")
 HALFLIFE = 20.0
 CASES = ((250, 250), (2_000, 250), (2_000, 20), (2_000, 1))
-Way = Callable[[Frame], np.ndarray]
+Way = Callable[[Frame], Float64]
 
 
 def frames(frame: Frame) -> Way:
@@ -30,7 +30,7 @@ def frames(frame: Frame) -> Way:
     composite = Composite.parse(["identity", {"ewm": {"halflife": HALFLIFE}}], FIELDS)
     table = composite.table()
 
-    def way(frame: Frame) -> np.ndarray:
+    def way(frame: Frame) -> Float64:
         features, _ = composite.extract(frame, table)
         table.take_journal()
         return features
@@ -61,7 +61,7 @@ def plain_python(frame: Frame) -> Way:
     alpha = 1.0 - 2.0 ** (-1.0 / HALFLIFE)
     states: dict[str, tuple[list[float], list[float]]] = {}
 
-    def way(frame: Frame) -> np.ndarray:
+    def way(frame: Frame) -> Float64:
         rows = []
         for device, reading in zip(frame.devices, frame.values.tolist(), strict=True):
             if device not in states:
@@ -85,7 +85,7 @@ def telemetry(records: int, devices: int) -> Frame:
     return Frame(0, numbers, numbers, numbers, names, random.normal(size=(records, len(FIELDS))))
 
 
-def measure(way: Way, frame: Frame, seconds: float) -> tuple[float, np.ndarray]:
+def measure(way: Way, frame: Frame, seconds: float) -> tuple[float, Float64]:
     """Best microseconds a frame, and the features of the second one."""
     way(frame)
     features, best, end = way(frame), math.inf, time.perf_counter() + seconds

@@ -92,7 +92,7 @@ def _row(trial: Trial, role: RoleTrial) -> dict[str, Any]:
         "warming": int(trial.warming[role.asked].sum()),
         "errors": int((role.asked & ~role.scored).sum()),
         "error": role.error,
-        "threshold": role.threshold,
+        "threshold": role.threshold if np.isfinite(role.threshold) else None,
         "anomalies": int(role.alarms.sum()),
         "alarm_rate": float(role.alarms.sum() / asked) if asked else None,
         "seconds": round(trial.seconds, 3),
