@@ -33,7 +33,7 @@ def show(rows: Iterable[Mapping[str, Any]], columns: Sequence[str], as_json: boo
 
 def say(message: str) -> None:
     """A line of progress on stderr."""
-    err.print(message, highlight=False)
+    err.print(message, highlight=False, soft_wrap=True)
 
 
 def progress(unit: str = "records") -> Progress:
