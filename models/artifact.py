@@ -100,7 +100,8 @@ def _decode(data: bytes) -> _Wire:
     try:
         wire = _DECODER.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InvalidArtifact(f"not an artifact: {str(error) or type(error).__name__}") from error
+        line = " ".join(str(error).split())
+        raise InvalidArtifact(f"not an artifact: {line or type(error).__name__}") from error
     if wire.v != 1:
         raise InvalidArtifact(f"artifact version {wire.v}; this release reads 1")
     if len(wire.payload.parameters) > MAX_ARRAYS:

@@ -13,7 +13,7 @@ import numpy as np
 from swapstream.models.arrays import Float64
 from swapstream.models.errors import InvalidArtifact
 from swapstream.models.gate import close
-from swapstream.models.graph import parse
+from swapstream.models.graph import inlined, parse
 from swapstream.models.kinds.onnx import OnnxScorer
 
 OPSET = 18
@@ -67,11 +67,8 @@ def _read(path: Path) -> bytes:
 
 def _given(graph: bytes, width: int, score: str | None, output: str | None) -> Converted:
     """A graph as it came, with its own functions inlined (torch exports some)."""
+    graph = inlined(graph)
     model = parse(graph)
-    if model.functions:
-        from onnx.inliner import inline_local_functions
-
-        graph = inline_local_functions(model).SerializeToString()
     if score is None:
         score = "-output" if _detector(model) and output in (None, "scores") else "output"
     return Converted(graph, score, OnnxScorer(graph, width, output, score).output)
@@ -107,7 +104,9 @@ def _estimator(model: Any, rows: Float64, score: str | None) -> Converted:
 def _recipe(model: Any, score: str | None) -> _Recipe:
     last = model.steps[-1][1] if hasattr(model, "steps") else model
     if score == "reconstruction_error" and hasattr(model, "predict"):
-        return _Recipe(score, "variable", lambda rows: np.square(model.predict(rows).reshape(rows.shape) - rows).mean(1))
+        return _Recipe(
+            score, "variable", lambda rows: np.square(model.predict(rows).reshape(rows.shape) - rows).mean(1)
+        )
     if score == "reconstruction_error" or score not in (None, "-output"):
         raise InvalidArtifact(f"{_name(model)}: score is {score!r}; leave it out, the score of an estimator is known")
     if getattr(last, "_estimator_type", None) == "outlier_detector" or _is_detector(last):

@@ -38,6 +38,27 @@ def parse(data: bytes) -> Any:
 
     Raises InvalidArtifact: not ONNX, external data, foreign or random operators, numbers that are not finite.
     """
+    model = _load(data)
+    for graph in (*_graphs(model.graph), *(info.algorithm for info in model.training_info)):
+        _check_initializers(graph)
+        _check_nodes(graph.node)
+    for function in model.functions:
+        _check_nodes(function.node)
+    return model
+
+
+def inlined(data: bytes) -> bytes:
+    """The same model without functions of its own, as some exporters write: their domains would be foreign."""
+    model = _load(data)
+    if not model.functions:
+        return data
+    from onnx.inliner import inline_local_functions
+
+    inner: bytes = inline_local_functions(model).SerializeToString()
+    return inner
+
+
+def _load(data: bytes) -> Any:
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
@@ -47,11 +68,6 @@ def parse(data: bytes) -> Any:
         raise InvalidArtifact(f"graph of {len(data)} bytes is not an ONNX model: {_line(error)}") from error
     if not model.graph.node:
         raise InvalidArtifact(f"graph of {len(data)} bytes holds no operator")
-    for graph in (*_graphs(model.graph), *(info.algorithm for info in model.training_info)):
-        _check_initializers(graph)
-        _check_nodes(graph.node)
-    for function in model.functions:
-        _check_nodes(function.node)
     return model
 
 

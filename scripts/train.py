@@ -20,6 +20,7 @@ from swapstream.models.manifest import SCORES
 from swapstream.models.store import Store
 from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.environment import load_environment
+from swapstream.scripts.files import Columns, file_options, read_telemetry
 from swapstream.scripts.training import Input, features_of, input_of
 
 COLUMNS = ("model", "kind", "features", "threshold", "alarm_rate", "bitwise", "digest")
@@ -49,24 +50,19 @@ def _making(command: Any) -> Any:
 @click.argument("kind")
 @click.argument("file", type=click.Path())
 @click.option("--name", required=True, help="Name of the model.")
-@click.option("--time", help="Column of the event time. [the schema's]")
-@click.option("--device", help="Column of the device. [the schema's]")
-@click.option("--device-name", help="The device that all rows are of, where there is no column.")
-@click.option("--label", help="Column of labels: rows that are labelled as anomalous are left out.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of the kind, as in components=3.")
+@file_options
 @_making
 @click.pass_obj
-def train_command(environment: str, kind: str, file: str, name: str, time: str | None, device: str | None,
-                  device_name: str | None, label: str | None, options: Sequence[str], version: int | None,
-                  plan: str | None, schema: str | None, extractors: Sequence[str], alarm_rate: float, seed: int,
-                  as_json: bool) -> None:
+def train_command(environment: str, kind: str, file: str, name: str, columns: Columns, options: Sequence[str],
+                  version: int | None, plan: str | None, schema: str | None, extractors: Sequence[str], alarm_rate: float,
+                  seed: int, as_json: bool) -> None:
     """Fit a model of KIND (zscore, pca) to the telemetry in FILE (CSV or Parquet) and put it into the store.
 
-    The features are those that the plan's, or the given, extractor yields; readings that are still warming are left out. The
-    threshold is the smallest that at most --alarm-rate of the rows exceed.
+    The features are those that the plan's, or the given, extractor yields; readings that are still warming, and those
+    labelled as anomalies, are left out. The threshold is the smallest that at most --alarm-rate of the rows exceed.
     """
     from swapstream.models.build import train
-    from swapstream.scripts.files import read_telemetry
 
     given = input_of(plan, schema, extractors)
     if given is None:
@@ -74,8 +70,9 @@ def train_command(environment: str, kind: str, file: str, name: str, time: str |
     store = Store(load_environment(environment).store)
     number, parent = _version(store, name, version)
     settings = dict(map(_setting, options))
-    rows = features_of(read_telemetry(file, given.schema, time, device, device_name, label), given.extractor)
-    made = lineage(data=[file_source(file, len(rows))], seed=seed, settings=settings, parent=parent)
+    telemetry = read_telemetry(file, given.schema.names, columns)
+    rows = features_of(telemetry, given.extractor)
+    made = lineage(data=[msgspec.structs.replace(telemetry.source, rows=len(rows))], seed=seed, settings=settings, parent=parent)
     artifact = train(kind, rows, given.extractor.features, name=name, version=number, alarm_rate=alarm_rate, seed=seed,
                      settings=settings, lineage=made)
     _keep(store, artifact, as_json)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
@@ -13,14 +12,10 @@ from swapstream.models.errors import InvalidSettings
 from swapstream.models.schema import Schema
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.extractors.spec import parse_text
-from swapstream.operators.frame import Float64, Frame
+from swapstream.operators.frame import Float64
 from swapstream.operators.plan import load_plan_file
 from swapstream.scripts.catalogue import find_schema
-
-if TYPE_CHECKING:
-    from swapstream.scripts.files import Telemetry
-
-FRAME = 10_000
+from swapstream.scripts.files import Telemetry
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -51,19 +46,16 @@ def input_of(plan: str | None, schema: str | None, extractors: Sequence[str]) ->
 
 
 def features_of(telemetry: Telemetry, extractor: Composite) -> Float64:
-    """Features float64[k, K] of the file's readings, in its order, but for warming and labelled ones."""
-    table = extractor.table()
-    parts = []
-    for first in range(0, len(telemetry.devices), FRAME):
-        features, warming = extractor.extract(_frame(telemetry, first), table)
-        keep = ~warming
-        if telemetry.labels is not None:
-            keep &= ~telemetry.labels[first : first + FRAME]
-        parts.append(features[keep])
-    return np.concatenate([np.empty((0, len(extractor.features))), *parts])
+    """Features float64[k, K] of the file's readings, in its order, without warming and labelled ones.
 
-
-def _frame(telemetry: Telemetry, first: int) -> Frame:
-    rows = slice(first, first + FRAME)
-    times = telemetry.times[rows]
-    return Frame(0, np.arange(first, first + len(times)), times // 1000, times, telemetry.devices[rows], telemetry.values[rows])
+    A reading that is not finite would be a dead letter: it is left out before, so that the extractor doesn't see it either.
+    """
+    telemetry = telemetry.finite()
+    features, warming = extractor.extract(telemetry.frame(), extractor.table())
+    kept: Float64 = features[~warming if telemetry.labels is None else ~warming & ~telemetry.labels]
+    if len(kept) < 2:
+        raise InvalidSettings(
+            f"{telemetry.source.name}: {len(kept)} rows are left to train on: of {telemetry.source.rows}"
+            f" {len(telemetry)} are finite, {np.count_nonzero(warming)} of these warming"
+        )
+    return kept

@@ -1,0 +1,175 @@
+"""The contract of model kinds, over every kind that is found."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.decomposition import PCA
+from sklearn.preprocessing import StandardScaler
+
+from swapstream.models import train
+from swapstream.models.arrays import Float64
+from swapstream.models.artifact import Artifact
+from swapstream.models.errors import InvalidArtifact, InvalidSettings, UnknownName
+from swapstream.models.gate import check
+from swapstream.models.kinds import KINDS, kind_of, scorer
+from tests.unit.models.examples import LINEAGE, NAMES, make, sample
+
+
+def test_kinds_are_found() -> None:
+    assert {"onnx", "pca", "zscore"} <= set(KINDS)
+
+
+def test_an_unknown_kind_is_named_with_those_there_are() -> None:
+    with pytest.raises(UnknownName, match=r"'svd' does not exist; there are: .*pca"):
+        kind_of("svd")
+
+
+def test_scores_survive_encoding_bit_for_bit(artifact: Artifact) -> None:
+    again = Artifact.decode(artifact.encode())
+    rows = sample(1000, seed=3)
+    assert scorer(again).score(rows).tobytes() == scorer(artifact).score(rows).tobytes()
+
+
+def test_the_same_training_gives_the_same_bytes(artifact: Artifact) -> None:
+    assert make(artifact.manifest.kind).encode() == artifact.encode()
+
+
+def test_scores_have_a_row_each_even_for_none(artifact: Artifact) -> None:
+    loaded = check(artifact, NAMES)
+    for count in (0, 1, 63, 64, 65, 1500):
+        scores = loaded.score(sample(count, seed=1))
+        assert scores.shape == (count,)
+        assert scores.dtype == np.float64
+
+
+def test_every_kind_here_is_bitwise(artifact: Artifact) -> None:
+    assert artifact.manifest.bitwise
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@settings(deadline=None, max_examples=40)
+@given(cuts=st.lists(st.integers(0, 300), max_size=8), shift=st.integers(0, 130))
+def test_bits_do_not_depend_on_batching(kind: str, cuts: list[int], shift: int) -> None:
+    loaded = scorer(_cached(kind))
+    rows = sample(300, seed=2)
+    whole = loaded.score(rows)
+    parts = [loaded.score(part) for part in np.split(rows, sorted(cuts))]
+    shifted = loaded.score(np.concatenate([rows[:shift] * 3.0, rows]))[shift:]
+    assert np.concatenate(parts).tobytes() == whole.tobytes()
+    assert shifted.tobytes() == whole.tobytes()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e308])
+def test_a_bad_row_spoils_only_its_own_score(artifact: Artifact, bad: float) -> None:
+    loaded, rows = scorer(artifact), sample(200, seed=4)
+    clean = loaded.score(rows)
+    rows[70] = bad
+    spoiled = loaded.score(rows)
+    assert np.flatnonzero(spoiled.view(np.int64) != clean.view(np.int64)).tolist() == [70]
+
+
+def test_rows_need_not_be_contiguous(artifact: Artifact) -> None:
+    rows = sample(100)
+    assert scorer(artifact).score(np.asfortranarray(rows)).tobytes() == scorer(artifact).score(rows).tobytes()
+
+
+def test_workers_need_no_scikit_learn() -> None:
+    script = (
+        "import sys; from swapstream.models.gate import check; from swapstream.models import Artifact, Store;"
+        "assert not {'sklearn', 'skl2onnx', 'onnx', 'onnxruntime', 'pandas'} & set(sys.modules), sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize("components", [1, 2, 3])
+def test_pca_is_scikit_learns(components: int) -> None:
+    artifact = train("pca", sample(), name="demo", settings={"components": components}, lineage=LINEAGE)
+    scaler = StandardScaler().fit(sample())
+    pca = PCA(components).fit(scaler.transform(sample()))
+    scaled = scaler.transform(sample(400, seed=9))
+    wanted = np.square(pca.inverse_transform(pca.transform(scaled)) - scaled).mean(axis=1)
+    np.testing.assert_allclose(scorer(artifact).score(sample(400, seed=9)), wanted, rtol=1e-9, atol=1e-12)
+
+
+def test_pca_is_the_singular_value_decomposition() -> None:
+    rows = sample()[:, :4]
+    artifact = train("pca", rows, name="demo", settings={"components": 2}, lineage=LINEAGE)
+    scaled = (rows - rows.mean(axis=0)) / rows.std(axis=0)
+    _, _, directions = np.linalg.svd(scaled, full_matrices=False)
+    wanted = np.square(scaled - scaled @ directions[:2].T @ directions[:2]).mean(axis=1)
+    np.testing.assert_allclose(scorer(artifact).score(rows), wanted, rtol=1e-9)
+
+
+def test_zscore_is_scikit_learns_and_numpys() -> None:
+    artifact, rows = make("zscore"), sample(400, seed=9)
+    wanted = np.abs(StandardScaler().fit(sample()).transform(rows)).max(axis=1)
+    np.testing.assert_allclose(scorer(artifact).score(rows), wanted, rtol=1e-9)
+    by_hand = np.abs((rows - sample().mean(axis=0)) / sample().std(axis=0).clip(1e-300))[:, :4].max(axis=1)
+    np.testing.assert_allclose(scorer(artifact).score(rows), by_hand, rtol=1e-9)
+
+
+def test_a_constant_feature_is_measured_in_its_own_units() -> None:
+    row = sample().mean(axis=0)
+    row[4] += 3.0
+    assert scorer(make("zscore")).score(row[None])[0] == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "line"),
+    [
+        ("pca", {"components": 0}, "pca: components is 0; allowed: 1 to 4 for 5 features"),
+        ("pca", {"components": 5}, "pca: components is 5; allowed: 1 to 4"),
+        ("pca", {"components": 2.5}, "pca: components is 2.5; allowed"),
+        ("pca", {"variance": 1.5}, "pca: variance is 1.5; allowed: between 0 and 1"),
+        ("pca", {"components": 2, "variance": 0.5}, "components and variance are given; allowed: one"),
+        ("pca", {"parts": 2}, "pca: unknown setting 'parts'; allowed: components, variance"),
+        ("zscore", {"parts": 2}, "zscore: unknown setting 'parts'; allowed: none"),
+        ("onnx", {}, "onnx models are trained elsewhere"),
+    ],
+)
+def test_settings_are_refused_by_name(kind: str, options: dict[str, float], line: str) -> None:
+    with pytest.raises(InvalidSettings, match=line):
+        train(kind, sample(), name="demo", settings=options, lineage=LINEAGE)
+
+
+def test_one_feature_is_too_few_for_pca() -> None:
+    with pytest.raises(InvalidSettings, match="1 feature leaves nothing to score"):
+        train("pca", sample()[:, :1], name="demo", lineage=LINEAGE)
+
+
+def test_variance_never_takes_all_components() -> None:
+    rows = np.random.default_rng(0).normal(size=(500, 3))
+    artifact = train("pca", rows, name="demo", settings={"variance": 0.9999}, lineage=LINEAGE)
+    assert artifact.parameters["components"].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("rows", "line"),
+    [
+        (np.zeros((1, 3)), r"shape \(1, 3\)"),
+        (np.zeros(3), r"shape \(3,\)"),
+        (np.zeros((3, 0)), r"shape \(3, 0\)"),
+        (np.array([[1.0, 2.0], [3.0, np.nan]]), "training row 1, column 1 is nan"),
+        ([["a", "b"], ["c", "d"]], "not numbers"),
+    ],
+)
+def test_training_rows_are_checked(rows: Float64, line: str) -> None:
+    with pytest.raises(InvalidSettings, match=line):
+        train("zscore", rows, name="demo", lineage=LINEAGE)
+
+
+def test_names_must_fit_the_columns() -> None:
+    with pytest.raises(InvalidArtifact, match="2 feature names for 5 columns"):
+        train("zscore", sample(), ["a", "b"], name="demo", lineage=LINEAGE)
+
+
+@cache
+def _cached(kind: str) -> Artifact:
+    return make(kind)

@@ -1,0 +1,116 @@
+"""The store: what is put is what is got, and names never move."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from swapstream.models import Store
+from swapstream.models.artifact import Artifact
+from swapstream.models.errors import Conflict, InvalidArtifact, SwapstreamError, UnknownName
+from tests.unit.models.examples import make
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def test_what_is_put_is_got(store: Store, artifact: Artifact) -> None:
+    entry = store.put(artifact)
+    assert (entry.ref, entry.digest) == ("demo:1", artifact.digest)
+    assert store.get("demo:1").encode() == artifact.encode()
+    assert store.list() == (entry,)
+
+
+def test_a_name_alone_is_its_newest_version(store: Store) -> None:
+    for version in (2, 10, 9):
+        store.put(make("zscore", version=version))
+    assert store.get("demo").manifest.version == 10
+    assert store.versions("demo") == (2, 9, 10)
+    assert store.next_version("demo") == 11
+    assert store.next_version("other") == 1
+
+
+def test_the_same_bytes_again_change_nothing(store: Store) -> None:
+    assert store.put(make("zscore")) == store.put(make("zscore"))
+    assert len(store.list()) == 1
+
+
+def test_other_bytes_under_the_same_name_conflict(store: Store) -> None:
+    first = store.put(make("zscore"))
+    with pytest.raises(Conflict, match=f"model demo:1 exists with digest {first.digest}, this one has"):
+        store.put(make("pca"))
+    assert store.get("demo:1").manifest.kind == "zscore"
+
+
+def test_of_many_writers_one_wins(store: Store) -> None:
+    models = [make("zscore", alarm_rate=rate / 10) for rate in range(8)]
+
+    def put(model: Artifact) -> str | None:
+        try:
+            return store.put(model).digest
+        except Conflict:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        won = [digest for digest in pool.map(put, models) if digest]
+    assert won == [store.resolve("demo:1").digest]
+
+
+def test_nothing_is_left_lying_about(store: Store, tmp_path: Path) -> None:
+    store.put(make("zscore"))
+    with pytest.raises(Conflict):
+        store.put(make("pca"))
+    assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
+
+
+def test_a_damaged_object_is_noticed(store: Store, tmp_path: Path) -> None:
+    entry = store.put(make("zscore"))
+    target = tmp_path / "store" / "objects" / entry.digest
+    target.write_bytes(target.read_bytes()[:-1] + b"x")
+    with pytest.raises(InvalidArtifact, match=f"object {entry.digest} is damaged"):
+        store.get("demo")
+
+
+@pytest.mark.parametrize(
+    ("ref", "line"),
+    [
+        ("nobody", "has no model 'nobody'; there are: demo"),
+        ("demo:7", "model 'demo' has no version '7'; there are: 1"),
+        ("demo:", None),
+        ("demo:01", "no version '01'"),
+        ("../demo", r"model name '\.\./demo': allowed are"),
+        ("demo/1", "model name 'demo/1'"),
+        (".", r"model name '\.'"),
+        ("", "model name ''"),
+        ("Demo", "model name 'Demo'"),
+        ("demo:../../x", "no version"),
+    ],
+)
+def test_refs_are_checked(store: Store, ref: str, line: str | None) -> None:
+    store.put(make("zscore"))
+    if line is None:
+        assert store.get(ref).ref == "demo:1"
+        return
+    with pytest.raises(SwapstreamError, match=line):
+        store.get(ref)
+
+
+@pytest.mark.parametrize("digest", ["../../etc/passwd", "A" * 64, ""])
+def test_digests_are_checked(store: Store, digest: str) -> None:
+    with pytest.raises(InvalidArtifact, match="allowed are 64 lower-case hex digits"):
+        store.read(digest)
+
+
+def test_a_digest_that_is_not_there(store: Store) -> None:
+    with pytest.raises(UnknownName, match="has no artifact 0000"):
+        store.read("0" * 64)
+
+
+def test_an_empty_store(store: Store) -> None:
+    assert store.list() == ()
+    with pytest.raises(UnknownName, match="has no model 'demo'; there are: none"):
+        store.get("demo")
