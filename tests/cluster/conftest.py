@@ -1,0 +1,25 @@
+"""The cluster that the tests of this folder share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .local import Cluster
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A running cluster: tests use deployments and topics of their own. It is stopped at the end, and nothing may be left."""
+    found = Cluster(tmp_path_factory.mktemp("cluster"))
+    found.run("up")
+    yield found
+    found.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(running: Cluster) -> Path:
+    """The environment file of the running cluster."""
+    return running.file
