@@ -1,0 +1,127 @@
+"""The wire format of scores and features: parts, chains, roles on some of the rows, errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from swapstream.models.errors import InvalidDefinition
+from swapstream.operators.frame import Frame
+from swapstream.operators.pipeline import RoleScores, Scored
+from swapstream.operators.plan import Pin
+from swapstream.operators.scores import (
+    MAX_BYTES,
+    Provenance,
+    ScoresFrame,
+    decode_scores,
+    features_frames,
+    scores_frames,
+)
+
+WHERE = Provenance("prod", "detect", "telemetry", 0, 1, "p", "d" * 64, "identity:1:abc")
+NAMES = ("x", "y")
+
+
+def scored(count: int, roles: list[RoleScores], device: str = "pump-{}") -> Scored:
+    """`count` records at offsets 10, 12, 14, … of seven devices."""
+    offsets = 10 + 2 * np.arange(count)
+    devices = [device.format(i % 7) for i in range(count)]
+    features = np.arange(2.0 * count).reshape(count, 2)
+    frame = Frame(0, offsets, offsets + 1_000, offsets * 1_000, devices, features)
+    anomalous = np.arange(count) % 5 == 0
+    return Scored(frame, features, np.arange(count) % 3 == 0, roles, anomalous)
+
+
+def role(name: str, rows: Any, errors: dict[int, str] | None = None) -> RoleScores:
+    rows = np.asarray(rows, np.int64)
+    return RoleScores(name, Pin("m:1", "e" * 64), rows, rows / 2.0, 1.5, errors or {})
+
+
+def read(some: Scored, prev: int = -1) -> list[ScoresFrame]:
+    return [decode_scores(frame.encode()) for frame in scores_frames(some, WHERE, prev)]
+
+
+def test_rows_are_what_went_in() -> None:
+    (frame,) = read(scored(3, [role("champion", [0, 1, 2])]), prev=8)
+    assert (frame.first, frame.last, frame.prev) == (10, 14, 8)
+    rows = list(frame.rows())
+    assert [row["offset"] for row in rows] == [10, 12, 14]
+    assert [row["time"] for row in rows] == [10_000, 12_000, 14_000]
+    assert [row["device"] for row in rows] == ["pump-0", "pump-1", "pump-2"]
+    assert [row["score"] for row in rows] == [0.0, 0.5, 1.0]
+    assert [row["warming"] for row in rows] == [True, False, False]
+    assert [row["anomalous"] for row in rows] == [True, False, False]
+    assert rows[0]["plan_digest"] == "d" * 64
+    assert rows[0]["error"] is None
+
+
+def test_roles_of_some_rows_keep_their_places() -> None:
+    (frame,) = read(scored(6, [role("champion", [1, 4]), role("champion", [2]), role("canary", [2])]))
+    assert frame.column("offsets").tolist() == [12, 14, 18]
+    assert [(row["role"], row["offset"], row["score"]) for row in frame.rows()] == [
+        ("champion", 12, 0.5),
+        ("champion", 18, 2.0),
+        ("champion", 14, 1.0),
+        ("canary", 14, 1.0),
+    ]
+
+
+def test_records_that_no_model_answers_go_to_features_and_nowhere_else() -> None:
+    some = scored(5, [role("champion", [1, 3])])
+    (frame,) = features_frames(some, NAMES, WHERE, 7)
+    assert frame.column("offsets").tolist() == [10, 14, 18]
+    assert (frame.prev, frame.feature_names, frame.roles) == (7, NAMES, [])
+    assert np.frombuffer(frame.features, "<f8").reshape(3, 2).tolist() == some.features[[0, 2, 4]].tolist()
+    assert list(features_frames(scored(2, [role("champion", [0, 1])]), NAMES, WHERE, 7)) == []
+    assert read(scored(2, [])) == []
+
+
+def test_an_error_takes_the_place_of_its_score_only() -> None:
+    (frame,) = read(scored(4, [role("champion", [0, 2, 3], {1: "broken"}), role("canary", [1])]))
+    found = {(row["role"], row["offset"]): (row["score"], row["error"]) for row in frame.rows()}
+    assert found["champion", 14] == (None, "broken")
+    assert found["champion", 16] == (1.5, None)
+    assert found["canary", 12] == (0.5, None)
+
+
+@pytest.mark.parametrize(
+    ("count", "device", "errors"),
+    [(60_000, "pump-{}", 0), (2_000, "ü" * 120 + "{}", 0), (10_000, "pump-{}", 10_000)],
+)
+def test_large_frames_come_in_parts_that_chain(count: int, device: str, errors: int) -> None:
+    reasons = dict.fromkeys(range(errors), "r" * 200)
+    some = scored(count, [role("champion", np.arange(count), reasons), role("canary", np.arange(0, count, 3))], device)
+    messages = [frame.encode() for frame in scores_frames(some, WHERE, 4)]
+    assert len(messages) > 1
+    assert max(map(len, messages)) < MAX_BYTES + 2_000
+    frames = list(map(decode_scores, messages))
+    assert [frame.prev for frame in frames] == [4, *(frame.last for frame in frames[:-1])]
+    assert np.concatenate([frame.column("offsets") for frame in frames]).tolist() == some.frame.offsets.tolist()
+    rows = [row for frame in frames for row in frame.rows()]
+    assert [row["offset"] for row in rows if row["role"] == "canary"] == some.frame.offsets[::3].tolist()
+    assert [row["device"] for row in rows if row["role"] == "champion"] == some.frame.devices
+    assert sum(row["error"] is not None for row in rows) == errors
+
+
+def test_large_features_come_in_parts_that_chain() -> None:
+    names = tuple(f"f{i}" for i in range(1_000))
+    some = msgspec.structs.replace(scored(200, []), features=np.ones((200, 1_000)))
+    frames = list(features_frames(some, names, WHERE, 4))
+    assert len(frames) > 1
+    assert [frame.prev for frame in frames] == [4, *(frame.last for frame in frames[:-1])]
+    assert sum(map(len, frames)) == 200
+
+
+@pytest.mark.parametrize("value", [b"", b"\xa1\xff", b"\x91" * 100_000, b"\xdf\xff\xff\xff\xff"])
+def test_other_bytes_are_refused(value: bytes) -> None:
+    with pytest.raises(InvalidDefinition, match="not a frame of scores"):
+        decode_scores(value)
+
+
+def test_another_version_is_refused() -> None:
+    (frame,) = read(scored(1, [role("champion", [0])]))
+    with pytest.raises(InvalidDefinition, match="version 2"):
+        decode_scores(msgspec.structs.replace(frame, v=2).encode())
