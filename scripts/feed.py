@@ -1,0 +1,94 @@
+"""`swapstream feed`: the rows of a file as telemetry, at their own speed or faster."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+
+from swapstream.models.schema import Schema
+from swapstream.operators.frame import Bool, Int64
+from swapstream.scripts.catalogue import find_schema
+from swapstream.scripts.console import json_option, progress, say, show
+from swapstream.scripts.environment import Environment, load_environment
+from swapstream.scripts.files import Columns, Telemetry, file_options, read_telemetry
+from swapstream.scripts.kafka import Output
+from swapstream.scripts.pacing import Pacer
+from swapstream.scripts.simulate import encode_rows
+from swapstream.scripts.simulation import Label
+
+CHUNK = 10_000
+
+
+def send(telemetry: Telemetry, schema: Schema, environment: Environment, speed: float) -> Iterator[int]:
+    """Send a file's rows in their order, keyed by device, after its labels; yields how many are sent.
+
+    Rows with a value that is not finite are sent as they are: the job puts them into dead letters.
+    """
+    topics, pacer = environment.topics, Pacer(speed)
+    with Output(environment, topics.labels.name) as output:
+        for label in spans(telemetry):
+            output.send(label.device.encode(), label.encode())
+    with Output(environment, topics.telemetry.name) as output:
+        for first in range(0, len(telemetry), CHUNK):
+            part = slice(first, first + CHUNK)
+            devices, times = telemetry.devices[part], telemetry.times[part]
+            messages = encode_rows(schema, devices, times, telemetry.values[part])
+            for start, stop in pacer.due(times):
+                for i in range(start, stop):
+                    output.send(devices[i].encode(), messages[i])
+                yield first + stop
+
+
+def spans(telemetry: Telemetry) -> list[Label]:
+    """Consecutive labelled rows of a device as one label each, in order of device and row."""
+    if telemetry.labels is None:
+        return []
+    devices = np.array(telemetry.devices)
+    return [Label(str(device), first, last, "label", ())
+            for device in np.unique(devices)
+            for first, last in _runs(telemetry.times[devices == device], telemetry.labels[devices == device])]
+
+
+def _runs(times: Int64, labels: Bool) -> Iterator[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], labels, [False]]).astype(np.int8)))
+    for first, stop in edges.reshape(-1, 2):
+        yield int(times[first]), int(times[stop - 1])
+
+
+def head(telemetry: Telemetry, limit: int) -> Telemetry:
+    """The first `limit` rows."""
+    labels = None if telemetry.labels is None else telemetry.labels[:limit]
+    return Telemetry(telemetry.devices[:limit], telemetry.times[:limit], telemetry.values[:limit], labels, telemetry.source)
+
+
+@click.command("feed")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--schema", "schema_name", required=True, help="A name in conf/schemas/, or a YAML file.")
+@click.option("--speed-up", type=click.FloatRange(0), default=0.0, show_default=True,
+              help="So many times as fast as the event times; 0 is as fast as possible.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many rows.")
+@file_options
+@json_option
+@click.pass_obj
+def feed_command(name: str, file: Path, schema_name: str, speed_up: float, limit: int | None, columns: Columns,
+                 as_json: bool) -> None:
+    """Send the rows of a CSV or Parquet FILE to the telemetry topic, and spans of labelled rows to the labels topic."""
+    schema = find_schema(schema_name)
+    telemetry = read_telemetry(file, schema.names, columns)
+    telemetry = head(telemetry, limit) if limit else telemetry
+    empty = int((~np.isfinite(telemetry.values)).any(axis=1).sum())
+    if empty:
+        say(f"{file}: {empty} rows have empty or infinite values and will be dead letters")
+    started = time.monotonic()
+    with progress("rows") as bar:
+        task = bar.add_task("sending", total=len(telemetry))
+        for sent in send(telemetry, schema, load_environment(name), speed_up):
+            bar.update(task, completed=sent)
+    seconds = time.monotonic() - started
+    row = {"sent": len(telemetry), "devices": len(set(telemetry.devices)), "labels": len(spans(telemetry)),
+           "seconds": round(seconds, 2), "rate": round(len(telemetry) / seconds)}
+    show([row], list(row), as_json)

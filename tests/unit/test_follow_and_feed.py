@@ -1,0 +1,65 @@
+"""Pure parts of `feed` and of `anomalies` and `scores`: spans of labels, and lines for people."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from swapstream.jobs.partitioner import partition_of
+from swapstream.models.errors import InvalidDefinition
+from swapstream.models.manifest import Source
+from swapstream.operators.anomalies import Anomaly
+from swapstream.scripts.feed import head, spans
+from swapstream.scripts.files import Telemetry
+from swapstream.scripts.follow import ANOMALIES, anomaly_rows, print_rows, score_rows
+
+ANOMALY = Anomaly(device="e-1", time=1_500_000, at="", score=3.25, threshold=1.0, values={"x": 1.0},
+                  contributions={"x": 2.0, "y": -0.5}, model="m:1", digest="", plan="p", plan_digest="", epoch=2,
+                  extractor="identity", namespace="prod", deployment="d", topic="telemetry", partition=3, offset=17)
+
+
+def telemetry(devices: str, labels: list[int] | None) -> Telemetry:
+    n = len(devices)
+    found = None if labels is None else np.array(labels, bool)
+    return Telemetry(list(devices), np.arange(n) * 10, np.zeros((n, 1)), found, Source("file", "f", "", n))
+
+
+def test_consecutive_labelled_rows_of_a_device_are_one_span() -> None:
+    found = spans(telemetry("aabbaaab", [1, 1, 1, 0, 1, 0, 1, 1]))
+    assert [(span.device, span.first, span.last) for span in found] == [
+        ("a", 0, 40), ("a", 60, 60), ("b", 20, 20), ("b", 70, 70)]
+
+
+def test_without_labels_there_are_no_spans() -> None:
+    assert spans(telemetry("ab", None)) == spans(telemetry("ab", [0, 0])) == spans(telemetry("", [])) == []
+
+
+def test_only_the_first_rows() -> None:
+    first = head(telemetry("abc", [0, 1, 1]), 2)
+    assert (first.devices, len(first.times), len(first.values), len(spans(first))) == (["a", "b"], 2, 2, 1)
+
+
+def test_an_anomaly_is_a_line_under_a_heading_or_json(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = list(anomaly_rows(ANOMALY.encode()))
+    print_rows(rows, ANOMALIES, as_json=False)
+    heading, line = capsys.readouterr().out.splitlines()
+    assert heading.split()[:3] == ["time", "device", "score"]
+    assert line.split() == ["1970-01-01", "00:00:01.500", "e-1", "3.25", "1", "m:1", "2", "3:17", "x", "+2,", "y", "-0.5"]
+    print_rows(rows, ANOMALIES, as_json=True)
+    assert '"offset": 17' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("read", [anomaly_rows, score_rows])
+@pytest.mark.parametrize("value", [b"", b"\xc1", b"{}", b"\x80"])
+def test_a_message_that_is_none_is_refused(read: object, value: bytes) -> None:
+    with pytest.raises(InvalidDefinition):
+        list(read(value))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(("key", "hashed"), [
+    (b"21", -973932308), (b"foobar", -790332482), (b"a-little-bit-long-string", -985981536),
+    (b"a-little-bit-longer-string", -1486304829), (b"abc", 479470107),
+])
+def test_keys_go_where_javas_clients_put_them(key: bytes, hashed: int) -> None:
+    """The vectors are those of Kafka's own UtilsTest."""
+    assert [partition_of(key, n) for n in (1, 4, 1_000)] == [(hashed & 0x7FFFFFFF) % n for n in (1, 4, 1_000)]
