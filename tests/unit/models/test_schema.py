@@ -10,7 +10,7 @@ from swapstream.models.errors import InvalidSchema
 from swapstream.models.schema import Field, Schema, encoder, load_schema, ticks
 
 SCHEMA = Schema("engine", (Field("temperature"), Field("owner.weight", private=True)))
-DEMO = Path(__file__).parents[2] / "conf" / "schemas" / "demo.yaml"
+DEMO = Path(__file__).parents[3] / "conf" / "schemas" / "demo.yaml"
 
 
 def write(folder: Path, text: str) -> Path:
