@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 
 from swapstream.models.errors import SwapstreamError
-from swapstream.models.schema import Schema
+from swapstream.models.schema import UNITS, Schema
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.simulate import Sent, send
 from swapstream.scripts.simulation import Simulation
@@ -30,8 +30,10 @@ class Feed:
         settings = (schema.names, count, DEVICES, seed, start, period)
         bad = round(count * BAD_RATE)
         self.total = count + bad
+        tick = max(1, UNITS[schema.time_unit][0] // UNITS[schema.time_unit][1])
         self.spans = [
-            Span(label.device, label.first, label.last, label.kind)
+            # Messages round times down to the schema's unit.
+            Span(label.device, label.first - label.first % tick, label.last, label.kind)
             for chunk in Simulation(*settings, fault_rate=FAULT_RATE).chunks()
             for label in chunk.labels
         ]

@@ -21,8 +21,11 @@ EVERY = 5.0
 class Sending(Protocol):
     """What is being sent, so far and in all."""
 
-    sent: int
-    total: int
+    @property
+    def sent(self) -> int: ...
+
+    @property
+    def total(self) -> int: ...
 
 
 class Screen:
