@@ -12,6 +12,7 @@ from swapstream.models.errors import InvalidSettings
 from swapstream.models.kinds.base import Kind, Settings, check_settings, no_graph, parameter, vector
 
 VARIANCE = 0.95
+NEGLIGIBLE = 1e-10  # of the largest singular value: a residual below it has few correct digits
 
 
 class Pca(Kind):
@@ -25,7 +26,7 @@ class Pca(Kind):
     NAME = "pca"
     SETTINGS = {  # noqa: RUF012 (declared as ClassVar in Kind)
         "components": "number of components; more rebuild more, so less stands out",
-        "variance": f"or: as many components as explain this share of the variance, but never all [{VARIANCE}]",
+        "variance": f"or: as many components as explain this share of the variance, but never all of it [{VARIANCE}]",
     }
 
     def fit(self, rows: Float64, seed: int, settings: Settings) -> dict[str, Array]:
@@ -79,28 +80,32 @@ class PcaScorer(msgspec.Struct, frozen=True):
 
 
 def _components(settings: Settings, scaled: Float64) -> int:
-    limit: int = min(scaled.shape[1] - 1, len(scaled))
-    if limit < 1:
+    """How many components: fewer than there are directions in which the rows vary, or the residual would be rounding only."""
+    spread: Float64 = np.linalg.svd(scaled - scaled.mean(axis=0), compute_uv=False)
+    directions = int(np.count_nonzero(spread > NEGLIGIBLE * spread[0]))
+    if directions < 2:
         raise InvalidSettings(
-            f"pca: {scaled.shape[1]} feature leaves nothing to score; needs at least 2 (or use zscore)"
+            f"pca: {len(spread)} features that vary in {directions} directions leave nothing to score;"
+            " needs at least 2 (or use zscore)"
         )
     if "components" not in settings:
-        return min(_explaining(settings.get("variance", VARIANCE), scaled), limit)
+        return min(_explaining(settings.get("variance", VARIANCE), spread), directions - 1)
     if "variance" in settings:
         raise InvalidSettings("pca: components and variance are given; allowed: one of them")
     count = settings["components"]
-    if not isinstance(count, int) or not 1 <= count <= limit:
-        raise InvalidSettings(f"pca: components is {count!r}; allowed: 1 to {limit} for {scaled.shape[1]} features")
-    return int(count)
+    if not isinstance(count, int) or not 1 <= count < directions:
+        raise InvalidSettings(
+            f"pca: components is {count!r}; allowed: 1 to {directions - 1}, as the training rows vary in {directions} directions"
+        )
+    return count
 
 
-def _explaining(share: int | float | str, scaled: Float64) -> int:
-    from sklearn.decomposition import PCA
-
+def _explaining(share: int | float | str, spread: Float64) -> int:
+    """The smallest number whose part of the variance is greater than `share`, as in scikit-learn."""
     if not isinstance(share, float) or not 0 < share < 1:
         raise InvalidSettings(f"pca: variance is {share!r}; allowed: between 0 and 1")
-    count = PCA(n_components=share, svd_solver="full").fit(scaled).n_components_
-    return int(count)
+    explained = np.cumsum(np.square(spread) / np.square(spread).sum())
+    return int(np.searchsorted(explained, share, side="right")) + 1
 
 
 KIND = Pca()

@@ -124,8 +124,8 @@ def test_a_constant_feature_is_measured_in_its_own_units() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "line"),
     [
-        ("pca", {"components": 0}, "pca: components is 0; allowed: 1 to 4 for 5 features"),
-        ("pca", {"components": 5}, "pca: components is 5; allowed: 1 to 4"),
+        ("pca", {"components": 0}, "pca: components is 0; allowed: 1 to 3, as the training rows vary in 4 directions"),
+        ("pca", {"components": 4}, "pca: components is 4; allowed: 1 to 3"),
         ("pca", {"components": 2.5}, "pca: components is 2.5; allowed"),
         ("pca", {"variance": 1.5}, "pca: variance is 1.5; allowed: between 0 and 1"),
         ("pca", {"components": 2, "variance": 0.5}, "components and variance are given; allowed: one"),
@@ -139,9 +139,18 @@ def test_settings_are_refused_by_name(kind: str, options: dict[str, float], line
         train(kind, sample(), name="demo", settings=options, lineage=LINEAGE)
 
 
-def test_one_feature_is_too_few_for_pca() -> None:
-    with pytest.raises(InvalidSettings, match="1 feature leaves nothing to score"):
-        train("pca", sample()[:, :1], name="demo", lineage=LINEAGE)
+@pytest.mark.parametrize(("rows", "directions"), [(sample()[:, :1], 1), (sample()[:, [0, 4]], 1), (np.ones((9, 3)), 0)])
+def test_pca_needs_rows_that_vary_in_two_directions(rows: Float64, directions: int) -> None:
+    with pytest.raises(InvalidSettings, match=f"vary in {directions} directions leave nothing to score"):
+        train("pca", rows, name="demo", lineage=LINEAGE)
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.95])
+def test_variance_means_what_it_does_in_scikit_learn(share: float) -> None:
+    rows = sample()[:, :4]
+    artifact = train("pca", rows, name="demo", settings={"variance": share}, lineage=LINEAGE)
+    wanted = PCA(share, svd_solver="full").fit(StandardScaler().fit_transform(rows)).n_components_
+    assert artifact.parameters["components"].shape == (min(wanted, 3), 4)
 
 
 def test_variance_never_takes_all_components() -> None:
