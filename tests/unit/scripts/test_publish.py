@@ -1,0 +1,90 @@
+"""Publishing definitions: what is there is not written again, a name that is taken is refused before anything is written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from swapstream.models.errors import Conflict
+from swapstream.models.store import Store
+from swapstream.operators.definitions import decode_definition, encode_definition
+from swapstream.operators.pipelines import missing
+from swapstream.scripts.environment import Environment
+from swapstream.scripts.publish import Author, Part, plan_parts, publish, publish_plan, read_definitions
+from tests.support.shards import FIELDS, model
+from tests.support.topics import Topics
+
+ME = Author("me", "a test")
+
+
+@pytest.fixture
+def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
+    return Topics(monkeypatch)
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    (tmp_path / "pumps.yaml").write_text("{name: pumps, fields: [temperature, pressure]}")
+    (tmp_path / "plan.yaml").write_text("{name: p, schema: pumps.yaml, champion: 'a:1', canary: 'b:1'}")
+    made = Environment(directory=str(tmp_path))
+    for ref in ("a:1", "b:1"):
+        Store(made.store).put(model(ref, FIELDS))
+    return made
+
+
+def test_a_plan_goes_out_after_all_that_it_needs(environment: Environment, topics: Topics, tmp_path: Path) -> None:
+    plan, definitions = publish_plan(environment, "prod", str(tmp_path / "plan.yaml"), ME)
+    log = topics.records[environment.topics.parameters.name]
+    said = [decode_definition(record.value or b"") for record in log]
+    assert [(one.kind, one.name) for one in said] == [
+        ("schema", "pumps"),
+        ("model", "a:1"),
+        ("model", "b:1"),
+        ("plan", "p"),
+    ]
+    assert {(one.who, one.why) for one in said} == {("me", "a test")}
+    assert [record.key for record in log] == [f"prod/{s.kind}/{s.name}/{s.digest}".encode() for s in said]
+    assert definitions.position == 4
+    assert missing(definitions, "prod", plan.digest) is None
+
+
+def test_publishing_again_writes_nothing(environment: Environment, topics: Topics, tmp_path: Path) -> None:
+    for _ in range(2):
+        _, definitions = publish_plan(environment, "prod", str(tmp_path / "plan.yaml"), ME)
+        assert definitions.position == 4
+    assert len(topics.records[environment.topics.parameters.name]) == 4
+
+
+def test_another_namespace_is_another_world(environment: Environment, topics: Topics, tmp_path: Path) -> None:
+    for namespace in ("prod", "alice"):
+        publish_plan(environment, namespace, str(tmp_path / "plan.yaml"), ME)
+    assert len(topics.records[environment.topics.parameters.name]) == 8
+
+
+def test_a_name_that_is_taken_is_refused_with_nothing_written(environment: Environment, topics: Topics, tmp_path: Path) -> None:
+    publish(environment, "prod", [Part("model", "b:1", b"another one's")], ME)
+    with pytest.raises(Conflict, match="model 'b:1' is defined already"):
+        publish_plan(environment, "prod", str(tmp_path / "plan.yaml"), ME)
+    assert len(topics.records[environment.topics.parameters.name]) == 1
+
+
+def test_one_who_came_too_late_for_a_name_is_told_so_the_second_time_as_well(environment: Environment, topics: Topics) -> None:
+    publish(environment, "prod", [Part("model", "m:1", b"first")], ME)
+    late = Part("model", "m:1", b"second")
+    _, value = encode_definition(late.kind, "prod", late.name, late.body, "somebody", 1, "")
+    topics.send(environment.topics.parameters.name, b"", value)
+    with pytest.raises(Conflict, match="is defined already"):
+        publish(environment, "prod", [late], ME)
+
+
+def test_what_is_no_definition_is_passed_over(environment: Environment, topics: Topics) -> None:
+    for value in (b"nonsense", None, b"\xdd\xff\xff\xff\xff"):
+        topics.send(environment.topics.parameters.name, b"x", value)
+    assert read_definitions(environment).position == 3
+
+
+def test_parts_follow_from_the_plan_file_alone(environment: Environment, tmp_path: Path) -> None:
+    plan, parts = plan_parts(environment, str(tmp_path / "plan.yaml"))
+    assert plan.name == "p"
+    assert parts[-1].body == plan.encode()
