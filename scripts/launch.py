@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 import tempfile
 import time
@@ -26,8 +27,8 @@ from swapstream.scripts.ports import choose
 from swapstream.scripts.processes import Process, Supervisor, sweep
 from swapstream.scripts.rendering import flink_home, process_environment, render
 
-PATIENCE = 120.0
-"""Seconds that a start may take: some 8 on two idle cores."""
+PATIENCE = 300.0
+"""Seconds that a start may take: some 11 on two cores, 80 were seen where twenty others wanted them."""
 LONGEST_SOCKET = 90
 """Unix allows 107 bytes, and supervisord appends its pid while it binds."""
 
@@ -38,6 +39,7 @@ def launch(name: str) -> tuple[Environment, Supervisor]:
     if not any(JARS.glob("kafka_*.jar")):
         raise ClusterError(f"the broker's jars are not in {JARS}; run ./scripts/setup")
     sweep(declared.path)
+    shutil.rmtree(declared.path / "tmp", ignore_errors=True)
     chosen = msgspec.structs.replace(choose(declared, recorded(declared)), socket=_socket(declared.path))
     environment = with_recorded(declared, chosen)
     _write(environment, environment_file(name), chosen)
