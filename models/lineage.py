@@ -26,6 +26,7 @@ def lineage(
     seed: int | None = None,
     settings: Mapping[str, int | float | str] | None = None,
     parent: str | None = None,
+    extractor: str | None = None,
     created: str | None = None,
 ) -> Lineage:
     """What can be known here and now. `created` is ISO 8601 in UTC [now], `command` the process's own command line."""
@@ -41,6 +42,7 @@ def lineage(
         settings=dict(settings or {}),
         libraries=libraries(),
         parent=parent,
+        extractor=extractor,
     )
 
 

@@ -33,7 +33,10 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class Lineage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """How a model came to be. `code_revision` and `dirty` are of the trainer's git working tree, None outside of one."""
+    """How a model came to be. `code_revision` and `dirty` are of the trainer's git working tree, None outside of one.
+
+    `extractor` is what made its features (name:version:digest), None when they came from elsewhere.
+    """
 
     author: str
     created: str
@@ -45,6 +48,7 @@ class Lineage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     settings: dict[str, int | float | str] = {}
     libraries: dict[str, str] = {}
     parent: str | None = None
+    extractor: str | None = None
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -153,6 +153,12 @@ def resolve_route(plan: str, route: RouteFile, extractor: Composite, catalogue: 
                 f"plan {plan!r}: model {artifact.ref} takes features {list(artifact.manifest.features)}, "
                 f"extractor {extractor.name} gives {list(extractor.features)}"
             )
+        trained = artifact.manifest.lineage.extractor
+        if trained and trained != extractor.ref:
+            raise InvalidPlan(
+                f"plan {plan!r}: model {artifact.ref} was trained on features of extractor {trained}, the plan's is "
+                f"{extractor.ref}: the same names under other settings"
+            )
         return Pin(artifact.ref, artifact.digest)
 
     if route.champion is None and (route.challengers or route.canary or route.threshold is not None):

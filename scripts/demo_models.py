@@ -38,7 +38,8 @@ def store_models(environment: Environment, plans: Sequence[Path]) -> None:
         schema = find_schema(file.schema)
         extractor = Composite.parse(list(file.extractor), schema.names)
         rows = healthy_features(schema, extractor)
-        made = lineage(command="swapstream demo", data=[array_source(rows, "simulation")], seed=SEED, settings=settings)
+        made = lineage(command="swapstream demo", data=[array_source(rows, "simulation")], seed=SEED, settings=settings,
+                       extractor=extractor.ref)
         store.put(train(kind, rows, extractor.features, name=name, version=int(version), alarm_rate=ALARM_RATE,
                         settings=settings, lineage=made))
         say(f"trained {file.champion}: {kind} on {len(rows):,} healthy records")

@@ -72,7 +72,8 @@ def train_command(environment: str, kind: str, file: str, name: str, columns: Co
     settings = dict(map(_setting, options))
     telemetry = read_telemetry(file, given.schema.names, columns)
     rows = features_of(telemetry, given.extractor)
-    made = lineage(data=[msgspec.structs.replace(telemetry.source, rows=len(rows))], seed=seed, settings=settings, parent=parent)
+    made = lineage(data=[msgspec.structs.replace(telemetry.source, rows=len(rows))], seed=seed, settings=settings, parent=parent,
+                   extractor=given.extractor.ref)
     artifact = train(kind, rows, given.extractor.features, name=name, version=number, alarm_rate=alarm_rate, seed=seed,
                      settings=settings, lineage=made)
     _keep(store, artifact, as_json)
@@ -102,8 +103,10 @@ def pack_command(environment: str, model: str, sample: str, name: str | None, fe
     store = Store(load_environment(environment).store)
     number, parent = _version(store, name, version)
     rows = _sample(sample)
-    names = _names(features, input_of(plan, schema, extractors))
-    made = lineage(data=[file_source(sample, len(rows))], seed=seed, parent=parent)
+    given = input_of(plan, schema, extractors)
+    names = _names(features, given)
+    made = lineage(data=[file_source(sample, len(rows))], seed=seed, parent=parent,
+                   extractor=given.extractor.ref if given else None)
     artifact = pack(model, rows, names, name=name, version=number, score=score, output=output, threshold=threshold,
                     alarm_rate=alarm_rate, seed=seed, lineage=made)
     _keep(store, artifact, as_json)

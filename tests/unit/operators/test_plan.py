@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidPlan, UnknownName
 from swapstream.operators.plan import Plan, PlanFile, RouteFile, load_plan_file, resolve
 from tests.support.shards import EWM, FIELDS, Catalogue, deployable, model, route
@@ -114,3 +115,18 @@ def test_another_version_is_refused() -> None:
     plan = msgspec.structs.replace(deployable("p").plan, v=2)
     with pytest.raises(InvalidPlan, match="version 2"):
         Plan.decode(plan.encode())
+
+
+class TrainedElsewhere(Catalogue):
+    """Models whose features had the right names and came from another extractor."""
+
+    def model(self, ref: str) -> Artifact:
+        artifact = super().model(ref)
+        lineage = msgspec.structs.replace(artifact.manifest.lineage, extractor="identity:1:000000000000")
+        return msgspec.structs.replace(artifact, manifest=msgspec.structs.replace(artifact.manifest, lineage=lineage))
+
+
+def test_a_model_is_refused_under_other_settings_than_it_was_trained_with() -> None:
+    file = PlanFile("pumps", "pumps", ("identity",), champion="a:1")
+    with pytest.raises(InvalidPlan, match="was trained on features of extractor identity:1:000000000000"):
+        resolve(file, TrainedElsewhere(FIELDS))
