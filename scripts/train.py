@@ -157,9 +157,15 @@ def _row(artifact: Artifact, whole: bool) -> dict[str, Any]:
     """What is shown of an artifact; `whole`: every digit, as scripts want them."""
     manifest = artifact.manifest
     return {
-        "model": artifact.ref, "kind": manifest.kind, "features": len(manifest.features), "threshold": manifest.threshold if whole else f"{manifest.threshold:.6g}",
-        "alarm_rate": manifest.alarm_rate, "bitwise": manifest.bitwise, "digest": artifact.digest if whole else artifact.digest[:12],
-        "created": manifest.lineage.created, "author": manifest.lineage.author,
+        "model": artifact.ref,
+        "kind": manifest.kind,
+        "features": len(manifest.features),
+        "threshold": manifest.threshold if whole else f"{manifest.threshold:.6g}",
+        "alarm_rate": manifest.alarm_rate,
+        "bitwise": manifest.bitwise,
+        "digest": artifact.digest if whole else artifact.digest[:12],
+        "created": manifest.lineage.created,
+        "author": manifest.lineage.author,
         "rows": sum(source.rows for source in manifest.lineage.data),
     }
 
