@@ -22,7 +22,7 @@ from swapstream.operators.ledger import LedgerRow, LedgerWriter
 from swapstream.operators.pipeline import Pipeline, Scored
 from swapstream.operators.pipelines import Pipelines, missing
 from swapstream.operators.scores import Provenance, features_frames, scores_frames
-from swapstream.operators.token import FIRST_BYTE, Token
+from swapstream.operators.token import FIRST_BYTE, SWAP, Token
 from swapstream.operators.wire import read
 
 VERSION = 1
@@ -307,6 +307,8 @@ class Shard:
 
     def _misplaced(self, token: Token) -> str | None:
         """Why a token of this deployment has no effect whatever `parameters` holds, None if that must be looked at."""
+        if token.kind != SWAP:
+            return f"kind {token.kind!r} is unknown to this release"
         if (token.topic, token.partition) != (self.assignment.topic, self.partition):
             return f"written for {token.topic}-{token.partition}, found in {self.assignment.topic}-{self.partition}"
         if token.epoch <= self.head.epoch:

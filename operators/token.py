@@ -7,8 +7,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from swapstream.models.errors import InvalidToken
@@ -17,15 +15,17 @@ from swapstream.operators.wire import read
 
 FIRST_BYTE = b"\xc1"
 VERSION = 1
+SWAP = "swap"
 
 
 class Token(msgspec.Struct, frozen=True):
     """Addressed to one deployment, topic and partition. `parameters_end` says how far `parameters` must be read to judge it.
 
+    `kind` is SWAP; a deployment rejects others of its own, and skips those of deployments that run a later release.
     `when` is in milliseconds since the epoch, `plan` a digest; epochs of a deployment only grow.
     """
 
-    kind: Literal["swap"]
+    kind: str
     namespace: str
     deployment: str
     epoch: int

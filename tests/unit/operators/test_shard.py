@@ -11,6 +11,7 @@ import pytest
 
 from swapstream.models.errors import InvalidDefinition, OutOfOrder, UnknownName
 from swapstream.operators.dead_letters import DeadLetter
+from swapstream.operators.extractors.ewm import ExponentiallyWeighted
 from swapstream.operators.scores import decode_scores
 from swapstream.operators.shard import Emission, Head, decode_raw, encode_raw
 from tests.support.shards import EWM, Deployable, Parameters, Stored, Worker, deployable, frame, reading, token
@@ -78,6 +79,7 @@ def test_tokens_may_stand_anywhere_and_beside_each_other() -> None:
         ({"parameters_end": 1}, "is not defined below offset 1"),
         ({"topic": "another", "parameters_end": 10**9}, "written for another-0"),
         ({"partition": 7, "parameters_end": 10**9}, "written for telemetry-7"),
+        ({"kind": "handover", "parameters_end": 10**9}, "kind 'handover' is unknown to this release"),
     ],
 )
 def test_a_token_that_can_have_no_effect_is_rejected_and_holds_nothing(changes: dict[str, Any], reason: str) -> None:
@@ -92,7 +94,9 @@ def test_a_token_that_can_have_no_effect_is_rejected_and_holds_nothing(changes: 
     assert row.get("plan_name") == ("two" if row["plan"] == TWO.digest else None)
 
 
-@pytest.mark.parametrize("changes", [{"deployment": "another"}, {"namespace": "alice"}])
+@pytest.mark.parametrize(
+    "changes", [{"deployment": "another"}, {"namespace": "alice"}, {"deployment": "another", "kind": "handover"}]
+)
 def test_a_token_addressed_elsewhere_is_skipped(changes: dict[str, str]) -> None:
     worker = running(ONE, TWO)
     out = worker.shard.on_frame(frame([token(1, TWO.digest, 10**9, **changes), R]))
@@ -331,6 +335,23 @@ def test_a_restored_snapshot_is_written_whole() -> None:
     third.read()
     stored.restore(third.shard)
     assert third.shard.snapshot() == worker.shard.snapshot()
+
+
+def test_state_that_was_migrated_is_written_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A journal can't follow a base of another layout."""
+    worker, stored = running(SMOOTH), Stored()
+    worker.shard.on_frame(frame([R]))
+    stored.write(worker.shard.changes())
+    monkeypatch.setattr(ExponentiallyWeighted, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(ExponentiallyWeighted, "migrate", lambda self, version, columns: dict(columns))
+    for first in (1, 2):
+        twin = Worker(worker.parameters, SMOOTH.digest)
+        twin.read()
+        stored.restore(twin.shard)
+        twin.shard.on_frame(frame([R], first=first))
+        stored.write(twin.shard.changes())
+    assert twin.shard.table is not None
+    assert twin.shard.table.columns["ewm.count"][0, 0] == 3
 
 
 def test_ledger_rows_are_chained_over_a_restart() -> None:

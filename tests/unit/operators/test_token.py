@@ -46,7 +46,7 @@ def test_readers_of_the_topic_fail_on_it_at_the_first_byte() -> None:
         b"\xc1\xdd\xff\xff\xff\xff",
         b"\xc1" + msgspec.msgpack.encode(Envelope(2, b"")),
         b"\xc1" + msgspec.msgpack.encode(Envelope(1, b"\xa1\xff")),
-        token(3, "d", 17, kind="joke"),
+        token(3, "d", 17, kind=None),
     ],
     ids=lambda payload: payload[:8].hex(),
 )
