@@ -1,0 +1,52 @@
+"""Counting what comes out: once each, and only one deployment's."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+
+from swapstream.operators.dead_letters import dead_letter
+from swapstream.operators.scores import Provenance, RoleColumns, ScoresFrame
+from swapstream.scripts.tally import Stretch, Tally
+
+
+def frame(offsets: list[int], epoch: int = 0, model: str = "m:1", deployment: str = "demo") -> bytes:
+    n = len(offsets)
+    provenance = Provenance("prod", deployment, "telemetry", 2, epoch, "demo", "digest", "identity:1")
+    role = RoleColumns("champion", model, "digest", 1.0, b"", np.zeros(n, "<f8").tobytes())
+    packed = np.array(offsets, "<i8").tobytes()
+    places = np.zeros(n, "<i4").tobytes()
+    return ScoresFrame(
+        provenance, offsets[0], offsets[-1], -1, packed, packed, ["a"], places, bytes(n), bytes(n), [role]
+    ).encode()
+
+
+def test_records_count_once_and_repeats_are_told() -> None:
+    tally = Tally("prod", "demo")
+    for value in (frame([0, 1, 3]), frame([3, 4])):
+        tally.take_scores(value)
+    assert (tally.scored, tally.repeats) == (4, 1)
+
+
+def test_each_epoch_has_its_stretch() -> None:
+    tally = Tally("prod", "demo")
+    for value in (frame([0, 1]), frame([2, 5]), frame([7, 9], 1, "m:2")):
+        tally.take_scores(value)
+    assert tally.stretches == [Stretch(2, 0, "m:1", 0, 5), Stretch(2, 1, "m:2", 7, 9)]
+
+
+def test_other_deployments_are_passed_over() -> None:
+    tally = Tally("prod", "demo")
+    tally.take_scores(frame([0, 1], deployment="other"))
+    for deployment in ("other", "demo"):
+        tally.take_anomaly(msgspec.json.encode({"namespace": "prod", "deployment": deployment}))
+    assert tally.scored == 0
+    assert len(tally.anomalies) == 1
+
+
+def test_a_record_that_two_deployments_refuse_is_one_dead_letter() -> None:
+    tally = Tally("prod", "demo")
+    letter = dead_letter("telemetry", 0, 7, 0, "malformed", "", b"?").encode()
+    tally.take_dead_letter(letter)
+    tally.take_dead_letter(letter)
+    assert tally.dead == 1
