@@ -58,7 +58,8 @@ def model_parts(files: Files, plan: Plan) -> list[Part]:
 def publish(environment: Environment, namespace: str, parts: list[Part], author: Author) -> Definitions:
     """Define what is not defined yet; returns all definitions, these included, so that `position` is behind the last of them.
 
-    Raises Conflict, with nothing written, when a schema's or model's name stands for other bytes already.
+    Raises Conflict, with nothing written, when a schema's or model's name stands for other bytes already; also when somebody
+    else took the name in the same moment.
     """
     definitions = read_definitions(environment)
     new = [part for part in parts if definitions.body(namespace, part.kind, digest_of(part.body)) is None]
@@ -72,15 +73,22 @@ def publish(environment: Environment, namespace: str, parts: list[Part], author:
         topic = environment.topics.parameters.name
         sent = [producer.send(topic, key=key.encode(), value=value) for key, value in encoded]
         producer.flush()
-        for future, (_, value) in zip(sent, encoded, strict=True):
-            definitions.add(future.get(timeout=10).offset, value)
+        offsets = [future.get(timeout=10).offset for future in sent]
+    if not new:
+        return definitions
+    # Somebody else may have taken a name since it was looked up; only the log tells who was first.
+    definitions = read_definitions(environment)
+    for offset, (_, value) in zip(offsets, encoded, strict=True):
+        definitions.read(offset, value)  # an open transaction keeps readers from what lies behind it
+    for part in parts:
+        refuse_conflict(definitions, namespace, part)
     return definitions
 
 
 def refuse_conflict(definitions: Definitions, namespace: str, part: Part) -> None:
     """Raises Conflict when the part's name is taken. Plans may share a name: their digest tells them apart."""
     known = definitions.find(namespace, part.kind, part.name)
-    if known and part.kind != "plan":
+    if known and part.kind != "plan" and known.digest != digest_of(part.body):
         raise Conflict(
             f"{part.kind} {part.name!r} is defined already in namespace {namespace!r} with digest {known.digest[:12]}…, "
             f"this one has {digest_of(part.body)[:12]}…: give it another name or version"

@@ -8,7 +8,7 @@ import pytest
 
 from swapstream.models.errors import Conflict
 from swapstream.models.store import Store
-from swapstream.operators.definitions import decode_definition, encode_definition
+from swapstream.operators.definitions import Definitions, decode_definition, encode_definition
 from swapstream.operators.pipelines import missing
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.publish import Author, Part, plan_parts, publish, publish_plan, read_definitions
@@ -76,6 +76,16 @@ def test_one_who_came_too_late_for_a_name_is_told_so_the_second_time_as_well(env
     topics.send(environment.topics.parameters.name, b"", value)
     with pytest.raises(Conflict, match="is defined already"):
         publish(environment, "prod", [late], ME)
+
+
+def test_one_who_is_overtaken_between_reading_and_writing_is_told_so(
+    environment: Environment, topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(environment, "prod", [Part("model", "m:1", b"first")], ME)
+    reads = iter([Definitions(), read_definitions(environment)])
+    monkeypatch.setattr("swapstream.scripts.publish.read_definitions", lambda _: next(reads))
+    with pytest.raises(Conflict, match="model 'm:1' is defined already"):
+        publish(environment, "prod", [Part("model", "m:1", b"second")], ME)
 
 
 def test_what_is_no_definition_is_passed_over(environment: Environment, topics: Topics) -> None:
