@@ -15,6 +15,7 @@ from swapstream.scripts.console import err, say
 from swapstream.scripts.tally import Tally
 
 SHOWN = 8
+RECENT = 500
 EVERY = 5.0
 
 
@@ -68,19 +69,22 @@ class Screen:
     def _picture(self) -> RenderableType:
         counts = Text("   ").join(Text.assemble((f"{count:,}", "bold"), f" {name}") for name, count in self._counts().items())
         share = self._sending.sent / max(1, self._sending.total)
-        return Group(Text.assemble(f"{share:4.0%}  ", counts), newest(self._tally.anomalies[-SHOWN:]))
+        return Group(Text.assemble(f"{share:4.0%}  ", counts), newest(self._tally.anomalies))
 
 
 def newest(anomalies: list[dict[str, Any]]) -> Table:
-    """A table of anomalies; the model's colour changes with its version."""
+    """A table of the newest anomaly of each of the devices heard of last; the model's colour changes with the epoch."""
     table = Table("device", "event time", "score", "threshold", "contributed most", "model", "epoch", "partition", "offset")
-    for found in anomalies:
+    by_device: dict[str, dict[str, Any]] = {}
+    for found in reversed(anomalies[-RECENT:]):
+        by_device.setdefault(found["device"], found)
+    for found in list(by_device.values())[:SHOWN]:
         colour = ("cyan", "magenta")[found["epoch"] % 2]
         table.add_row(
             found["device"],
             found["at"][11:23],
-            f"{found['score']:.2f}",
-            f"{found['threshold']:.2f}",
+            f"{found['score']:.3g}",
+            f"{found['threshold']:.3g}",
             next(iter(found["contributions"]), ""),
             Text(found["model"], colour),
             str(found["epoch"]),
@@ -91,4 +95,4 @@ def newest(anomalies: list[dict[str, Any]]) -> Table:
 
 
 def _sentence(found: dict[str, Any]) -> str:
-    return f"; newest: {found['device']} with {found['score']:.2f} by {found['model']}"
+    return f"; newest: {found['device']} with {found['score']:.3g} by {found['model']}"
