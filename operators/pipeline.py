@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -20,6 +21,7 @@ from swapstream.operators.frame import Bool, Float64, Frame, Int64
 from swapstream.operators.plan import Pin, Plan, Route
 
 NO_ROUTE = -1
+DEVICES_REMEMBERED = 100_000
 MAX_REASON = 200
 
 
@@ -139,7 +141,7 @@ class Pipeline:
         self.decoder = Decoder(self.schema)
         self.extractor = Composite.parse(list(plan.extractor), self.schema.names)
         self.routes = [LoadedRoute(route, lookup) for route in plan.routes]
-        self._route_of: dict[str, int] = {}
+        self.route_of = lru_cache(DEVICES_REMEMBERED)(self._match)
 
     def new_table(self) -> DeviceTable:
         """An empty table of per-device state for this plan's extractor."""
@@ -163,13 +165,9 @@ class Pipeline:
         index = self.route_of(device)
         return None if index == NO_ROUTE else self.routes[index].champion
 
-    def route_of(self, device: str) -> int:
+    def _match(self, device: str) -> int:
         """The first route whose pattern matches, NO_ROUTE if none does."""
-        found = self._route_of.get(device)
-        if found is None:
-            found = next((i for i, route in enumerate(self.routes) if fnmatchcase(device, route.pattern)), NO_ROUTE)
-            self._route_of[device] = found
-        return found
+        return next((i for i, route in enumerate(self.routes) if fnmatchcase(device, route.pattern)), NO_ROUTE)
 
     def _rows_by_route(self, frame: Frame) -> list[tuple[int, Int64]]:
         if len(self.routes) == 1 and self.routes[0].pattern == "*":

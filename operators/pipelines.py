@@ -6,7 +6,7 @@ from collections import OrderedDict
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from swapstream.models.artifact import Artifact
-from swapstream.models.errors import InvalidPlan, UnknownName
+from swapstream.models.errors import InvalidArtifact, InvalidPlan, UnknownName
 from swapstream.models.schema import Schema
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.pipeline import Pipeline
@@ -25,7 +25,10 @@ class DefinitionsLookup:
         return Schema.decode(self._definitions.require(self._namespace, "schema", pin.digest))
 
     def model(self, pin: Pin) -> Artifact:
-        return Artifact.decode(self._definitions.require(self._namespace, "model", pin.digest))
+        artifact = Artifact.decode(self._definitions.require(self._namespace, "model", pin.digest))
+        if artifact.ref != pin.name:
+            raise InvalidArtifact(f"model {pin} is defined under this name, and calls itself {artifact.ref}")
+        return artifact
 
 
 def missing(definitions: Definitions, namespace: str, digest: str, before: int | None = None) -> str | None:
