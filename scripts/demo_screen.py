@@ -74,7 +74,7 @@ class Screen:
 
 def newest(anomalies: list[dict[str, Any]]) -> Table:
     """A table of the newest anomaly of each of the devices heard of last; the model's colour changes with the epoch."""
-    table = Table("device", "event time", "score", "threshold", "contributed most", "model", "epoch", "partition", "offset")
+    table = Table("device", "event time", "score", "contributed most", "model", "offset")
     by_device: dict[str, dict[str, Any]] = {}
     for found in reversed(anomalies[-RECENT:]):
         by_device.setdefault(found["device"], found)
@@ -84,12 +84,9 @@ def newest(anomalies: list[dict[str, Any]]) -> Table:
             found["device"],
             found["at"][11:23],
             f"{found['score']:.3g}",
-            f"{found['threshold']:.3g}",
             next(iter(found["contributions"]), ""),
             Text(found["model"], colour),
-            str(found["epoch"]),
-            str(found["partition"]),
-            str(found["offset"]),
+            f"{found['partition']}:{found['offset']}",
         )
     return table
 
