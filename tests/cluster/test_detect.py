@@ -33,7 +33,8 @@ PATH, SCHEMA = demo_schema()
 WIDTH = len(SCHEMA.names)
 
 BAD = {
-    b"no msgpack": "malformed",
+    b"\x83\xa6devi": "malformed",
+    b"no map": "invalid",
     b"": "empty",
     msgspec.msgpack.encode({"device": "pump-1", "time": EPOCH_MS, "values": [1.0] * (WIDTH - 1)}): "invalid",
     msgspec.msgpack.encode({"device": "pump-1", "time": EPOCH_MS, "values": [1.0] * (WIDTH - 1) + ["1"]}): "invalid",
