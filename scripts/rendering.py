@@ -20,6 +20,9 @@ MARK = "SWAPSTREAM_CLUSTER"
 KAFKA_LOGGING = "broker/log4j2.properties"
 CLUSTER_ID = base64.urlsafe_b64encode(b"swapstream-local").decode().rstrip("=")
 """Kafka wants 16 bytes in base64; there is never more than one broker to tell apart."""
+FEATURES = "--feature transaction.version=1"
+"""Version 2 counts a transaction's epoch up at its commit. What Flink commits once more when it recovers is then refused as fenced,
+and logged as a failed commit though nothing is lost; with version 1 a repeated commit succeeds, so that the log tells the truth."""
 COPIED = (KAFKA_LOGGING, "flink/log4j-console.properties", "flink/log4j-cli.properties")
 
 
@@ -86,7 +89,7 @@ def broker_script(environment: Environment) -> str:
     properties = f'"{home}/conf/broker/server.properties"'
     command = f'"{java()}" "-Dlog4j2.configurationFile={home}/conf/{KAFKA_LOGGING}" -cp "{JARS}/*"'
     return (f'[ -f "{home}/kafka/meta.properties" ] ||\n'
-            f"  {command} kafka.tools.StorageTool format --ignore-formatted -t {CLUSTER_ID} -c {properties} || exit 1\n"
+            f"  {command} kafka.tools.StorageTool format --ignore-formatted -t {CLUSTER_ID} -c {properties} {FEATURES} || exit 1\n"
             f"exec {command} -Xms{memory} -Xmx{memory} kafka.Kafka {properties}\n")
 
 
