@@ -142,7 +142,8 @@ def parts(frame: Frame, rows: Int64, width: int) -> list[Int64]:
     """Rows in runs whose message stays under MAX_BYTES: `width` bytes a row and its device's name."""
     if not len(rows):
         return []
-    sizes = width + np.fromiter((4 * len(frame.devices[i]) for i in rows), dtype=np.int64, count=len(rows))
+    names = map(frame.devices.__getitem__, rows.tolist())
+    sizes = width + 4 * np.fromiter(map(len, names), dtype=np.int64, count=len(rows))
     return np.split(rows, np.flatnonzero(np.diff(np.cumsum(sizes) // MAX_BYTES)) + 1)
 
 
@@ -150,7 +151,7 @@ def columns(scored: Scored, rows: Int64, provenance: Provenance, prev: int, role
     """Some rows of a frame as they go on the wire."""
     frame = scored.frame
     offsets = frame.offsets[rows]
-    names = [frame.devices[i] for i in rows]
+    names = [frame.devices[i] for i in rows.tolist()]
     index = {name: i for i, name in enumerate(dict.fromkeys(names))}
     places = np.fromiter(map(index.__getitem__, names), dtype="<i4", count=len(names))
     return ScoresFrame(
