@@ -133,6 +133,12 @@ def ticks(schema: Schema, micros: NDArray[np.int64]) -> NDArray[np.int64]:
     return micros * denominator // numerator
 
 
+def tick(schema: Schema) -> int:
+    """Microseconds of the schema's unit, at least one: what messages round event times down to."""
+    numerator, denominator = UNITS[schema.time_unit]
+    return max(1, numerator // denominator)
+
+
 def _convert(content: dict[str, Any], what: str) -> Schema:
     try:
         return msgspec.convert(content, Schema)

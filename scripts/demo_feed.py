@@ -7,7 +7,7 @@ import time
 from types import TracebackType
 
 from swapstream.models.errors import SwapstreamError
-from swapstream.models.schema import UNITS, Schema
+from swapstream.models.schema import Schema, tick
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.simulate import Sent, send
 from swapstream.scripts.simulation import Simulation
@@ -30,12 +30,10 @@ class Feed:
         settings = (schema.names, count, DEVICES, seed, start, period)
         bad = round(count * BAD_RATE)
         self.total = count + bad
-        tick = max(1, UNITS[schema.time_unit][0] // UNITS[schema.time_unit][1])
         self.spans = [
-            # Messages round times down to the schema's unit.
-            Span(label.device, label.first - label.first % tick, label.last, label.kind)
+            Span(label.device, label.first, label.last, label.kind)
             for chunk in Simulation(*settings, fault_rate=FAULT_RATE).chunks()
-            for label in chunk.labels
+            for label in (found.rounded(tick(schema)) for found in chunk.labels)
         ]
         self._steps = send(Simulation(*settings, fault_rate=FAULT_RATE), schema, environment, 1.0, bad)
         self._error: SwapstreamError | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import numpy as np
 
-from swapstream.models.schema import Schema
+from swapstream.models.schema import Schema, tick
 from swapstream.operators.frame import Bool, Int64
 from swapstream.scripts.catalogue import find_schema
 from swapstream.scripts.console import json_option, progress, say, show
@@ -31,7 +31,7 @@ def send(telemetry: Telemetry, schema: Schema, environment: Environment, speed: 
     topics, pacer = environment.topics, Pacer(speed)
     with Output(environment, topics.labels.name) as output:
         for label in spans(telemetry):
-            output.send(label.device.encode(), label.encode())
+            output.send(label.device.encode(), label.rounded(tick(schema)).encode())
     with Output(environment, topics.telemetry.name) as output:
         for first in range(0, len(telemetry), CHUNK):
             part = slice(first, first + CHUNK)

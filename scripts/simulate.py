@@ -15,7 +15,7 @@ import pyarrow
 import pyarrow.parquet
 
 from swapstream.models.errors import InvalidSettings
-from swapstream.models.schema import Schema, encoder, ticks
+from swapstream.models.schema import Schema, encoder, tick, ticks
 from swapstream.scripts.catalogue import find_schema
 from swapstream.scripts.console import json_option, progress, show
 from swapstream.scripts.environment import Environment, load_environment
@@ -66,7 +66,7 @@ def send(simulation: Simulation, schema: Schema, environment: Environment, speed
         for chunk in simulation.chunks():
             messages = encode_rows(schema, chunk.devices, chunk.times, chunk.values)
             for label in chunk.labels:
-                labels.send(label.device.encode(), label.encode())
+                labels.send(label.device.encode(), label.rounded(tick(schema)).encode())
             for start, stop in pacer.due(chunk.times):
                 for i in range(start, stop):
                     key = chunk.devices[i].encode()

@@ -34,6 +34,10 @@ class Label(msgspec.Struct, frozen=True):
     kind: str
     fields: tuple[str, ...]
 
+    def rounded(self, tick: int) -> Label:
+        """The label of the messages, whose times are rounded down to `tick` microseconds."""
+        return msgspec.structs.replace(self, first=self.first - self.first % tick, last=self.last - self.last % tick)
+
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from swapstream.models.schema import Schema
+from swapstream.models.schema import Field, Schema, tick
 from swapstream.operators.decode import Decoder
 from swapstream.operators.frame import Bool, Float64, Int64, RawFrame
 from swapstream.scripts.faults import KINDS
@@ -107,3 +107,10 @@ def test_speed_0_never_sleeps() -> None:
     parts = list(Pacer(0, clock, clock.sleep).due(np.arange(5_000) * 1_000_000))
     assert (parts[0][0], parts[-1][1], clock.now) == (0, 5_000, 100.0)
     assert all(left[1] == right[0] for left, right in pairwise(parts))
+
+
+def test_labels_are_rounded_as_messages_are() -> None:
+    label = Label("pump-1", 1_767_225_600_123_456, 1_767_225_600_999_999, "spike", ("flow",))
+    assert label.rounded(tick(Schema("s", (Field("flow"),), time_unit="ms"))).first == 1_767_225_600_123_000
+    assert label.rounded(tick(Schema("s", (Field("flow"),), time_unit="s"))).last == 1_767_225_600_000_000
+    assert label.rounded(tick(Schema("s", (Field("flow"),), time_unit="ns"))) == label
