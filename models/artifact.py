@@ -109,7 +109,7 @@ def _decode(data: bytes) -> _Wire:
     found = _sha256(_ENCODER.encode(wire.payload))
     if found != wire.manifest.digest:
         raise InvalidArtifact(
-            f"artifact {wire.manifest.ref}: numbers have digest {found}, its manifest says {wire.manifest.digest}"
+            f"artifact {wire.manifest.ref}: numbers have digest {found}, its manifest says {wire.manifest.digest!r}"
         )
     return wire
 
@@ -124,7 +124,7 @@ def _unpack(wire: _Wire) -> Artifact:
 def _float64(packed: Packed, name: str) -> Float64:
     array = unpack_array(packed, name)
     if array.dtype != np.float64:
-        raise InvalidArtifact(f"array {name!r}: dtype {packed.dtype}; allowed is <f8")
+        raise InvalidArtifact(f"array {name!r}: dtype {packed.dtype!r}; allowed is <f8")
     return array.astype(np.float64, copy=False)
 
 
