@@ -137,13 +137,13 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         except InvalidDefinition as error:
             a = self.assignment
             row = LedgerRow(
-                f"{a.namespace}/{a.deployment}/rejected/parameters/0/{offset}",
+                f"{a.namespace}/{a.deployment}/rejected/{self.topics['parameters']}/0/{offset}",
                 a.namespace,
                 a.deployment,
                 "rejected",
                 f"{a.namespace}/{a.deployment}/parameters",
                 0,
-                topic="parameters",
+                topic=self.topics["parameters"],
                 partition=0,
                 offset=offset,
                 reason=str(error),

@@ -26,6 +26,7 @@ from swapstream.operators.token import FIRST_BYTE, SWAP, Token
 from swapstream.operators.wire import read
 
 VERSION = 1
+TOKEN = FIRST_BYTE[0]
 Role = Literal["scores", "features", "anomalies", "dead_letters", "ledger"]
 
 
@@ -256,7 +257,8 @@ class Shard:
     def _consume(self, raw: RawFrame) -> list[Emission]:
         emissions: list[Emission] = []
         start = 0
-        for index in [i for i, payload in enumerate(raw.payloads) if is_token(payload)]:
+        # Written out, not by is_token: this looks at every record, and a call costs more than the decoding.
+        for index in [i for i, payload in enumerate(raw.payloads) if payload and payload[0] == TOKEN]:
             emissions += self._score(raw, start, index)
             start = index + 1
             if self._must_wait(raw.payloads[index]):
