@@ -40,7 +40,7 @@ def telemetry_frames(tables: StreamTableEnvironment, spec: JobSpec, constants: d
                    ARRAY_AGG(logged_ms) AS timestamps, ARRAY_AGG(message_key) AS message_keys
             FROM TABLE(TUMBLE(DATA => (
                 SELECT *, CASE `partition` {cases} ELSE {LATER} + `partition` END AS shard,
-                       1000 * UNIX_TIMESTAMP(CAST(logged AS STRING)) + EXTRACT(MILLISECOND FROM logged) AS logged_ms
+                       1000 * EXTRACT(EPOCH FROM logged) + EXTRACT(MILLISECOND FROM logged) AS logged_ms
                 FROM telemetry), TIMECOL => DESCRIPTOR(arrived), SIZE => INTERVAL '{spec.frame_ms / 1000}' SECOND))
             GROUP BY shard, window_start, window_end)""")
     keyed_frame = Types.ROW([Types.INT(), frame_type()])

@@ -50,8 +50,13 @@ def zscore(train: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def pca(train: np.ndarray, rows: np.ndarray, components: int | float) -> np.ndarray:
-    """The mean squared error of a standardised row rebuilt from so many components (or this share of the variance)."""
+    """The mean squared error of a standardised row rebuilt from so many components (or this share of the variance, but fewer
+    than the directions in which the training rows vary: with all of them, nothing but rounding is left of a row)."""
     scaler = StandardScaler().fit(train)
-    model = PCA(components, svd_solver="full").fit(scaler.transform(train))
+    standard = scaler.transform(train)
+    directions = int(np.linalg.matrix_rank(standard))
+    model = PCA(components, svd_solver="full").fit(standard)
+    if model.n_components_ >= directions:
+        model = PCA(directions - 1, svd_solver="full").fit(standard)
     scaled = scaler.transform(rows)
     return np.square(scaled - model.inverse_transform(model.transform(scaled))).mean(axis=1)
