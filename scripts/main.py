@@ -3,47 +3,76 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 import traceback
+from typing import NamedTuple, NoReturn
 
 import click
 
 from swapstream.models.errors import SwapstreamError
 
-COMMANDS = {
-    "up": "cluster",
-    "down": "cluster",
-    "status": "cluster",
-    "topics": "topics",
-    "submit": "job",
-    "cancel": "job",
-    "simulate": "simulate",
-    "feed": "feed",
-    "scores": "follow",
-    "anomalies": "follow",
-    "plan": "plan",
-    "train": "train",
-    "pack": "train",
-    "models": "train",
-    "try": "trial",
-    "push": "push",
-    "swap": "swap",
-    "demo": "demo",
+
+class Line(NamedTuple):
+    """A command in the overview: its name, the module it is in, what it does."""
+
+    name: str
+    module: str
+    summary: str
+
+
+SECTIONS = {
+    "See it": [
+        Line("demo", "demo", "Cluster, models, telemetry with faults, a swap, a summary"),
+    ],
+    "Cluster": [
+        Line("up", "cluster", "Start the broker and Flink, and create the topics"),
+        Line("down", "cluster", "Stop everything that `up` started"),
+        Line("status", "cluster", "Show processes, jobs and topics"),
+        Line("topics", "topics", "Create the topics that are missing, and show all"),
+    ],
+    "Models and plans, without a cluster": [
+        Line("train", "train", "Fit a model to a telemetry file"),
+        Line("pack", "train", "Take in an ONNX graph as a model"),
+        Line("models", "train", "Show the models in the store"),
+        Line("plan", "plan", "Check, show and compare plan files"),
+        Line("try", "trial", "Run a plan over a telemetry file, here and now"),
+    ],
+    "Running": [
+        Line("submit", "job", "Run a job under a plan"),
+        Line("cancel", "job", "Stop a deployment; its state can be resumed"),
+        Line("push", "push", "Publish a model"),
+        Line("swap", "swap", "Change the plan of a running deployment"),
+    ],
+    "Telemetry and what comes of it": [
+        Line("simulate", "simulate", "Send telemetry of imitated devices with known faults"),
+        Line("feed", "feed", "Send a telemetry file"),
+        Line("anomalies", "follow", "Show anomalies as they arrive"),
+        Line("scores", "follow", "Show scores as they arrive"),
+    ],
 }
+"""The overview that `--help` shows."""
+
+MODULES = {line.name: line.module for section in SECTIONS.values() for line in section}
 
 
 class Lazy(click.Group):
-    """Finds a command's module by COMMANDS: `swapstream --help` need not import Kafka, numpy or Flink."""
+    """Finds a command's module by MODULES: `swapstream --help` need not import Kafka, numpy or Flink."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(MODULES)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
+        if name not in MODULES:
             return None
-        module = importlib.import_module(f"swapstream.scripts.{COMMANDS[name]}")
+        module = importlib.import_module(f"swapstream.scripts.{MODULES[name]}")
         command: click.Command = getattr(module, f"{name}_command")
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, lines in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(line.name.ljust(max(map(len, MODULES))), line.summary) for line in lines])
 
 
 INTERNAL = 70
@@ -52,33 +81,56 @@ INTERNAL = 70
 
 @click.group(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.option(
+    "--environment",
     "--env",
-    "environment",
     envvar="SWAPSTREAM_ENV",
     default="local",
     show_default=True,
-    help="Environment: a name in conf/ or a YAML file.",
+    help="A name in conf/, or a YAML file.",
 )
 @click.option("--debug", is_flag=True, help="Show stack traces.")
 @click.pass_context
 def cli(ctx: click.Context, environment: str, debug: bool) -> None:
-    """Swapstream: telemetry in, anomalies out, models swapped while it runs."""
+    """Swapstream: telemetry in, anomalies out, models swapped while it runs.
+
+    `swapstream COMMAND --help` says more. Errors are one line on stderr: exit code 2 for what is written wrongly, 3 for a name that
+    nobody defined, 4 for one that is taken, 5 for a model or plan that was refused, 6 for a broker or Flink that is away.
+    """
     ctx.obj = environment
 
 
 def main() -> None:
     """The console script: errors are one line on stderr, and an exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # nohup's stays
+            signal.signal(number, _end)
     try:
-        cli(prog_name="swapstream")
+        sys.exit(cli.main(prog_name="swapstream", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "swapstream"
+        fail(f"{error.format_message()} (see `{path} --help`)", error.exit_code)
+    except click.Abort:
+        fail("interrupted", 128 + signal.SIGINT)
     except SwapstreamError as error:
         fail(str(error), error.exit_code)
+    except OSError as error:
+        fail(f"{error.filename}: {error.strerror}" if error.filename else str(error), SwapstreamError.exit_code)
     except Exception as error:
         fail(f"unexpected {type(error).__name__}: {error} (--debug shows where)", INTERNAL)
 
 
-def fail(message: str, exit_code: int) -> None:
+def _end(number: int, frame: object) -> NoReturn:
+    """A command that is told to end cleans up, as after Ctrl-C."""
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+def fail(message: str, exit_code: int) -> NoReturn:
     """One line; with `--debug` the stack trace as well."""
     if "--debug" in sys.argv:
         traceback.print_exc()
-    click.echo(f"swapstream: {message}", err=True)
+    click.echo(f"swapstream: {' '.join(message.split())}", err=True)
     sys.exit(exit_code)
