@@ -27,11 +27,12 @@ PATIENCE = 120.0
 
 
 @click.command("submit")
-@click.argument("job", type=click.Choice(list(JOBS)))
+@click.argument("job", metavar="JOB", type=click.Choice(list(JOBS)))
 @click.option("--plan", "plan_file", required=True, type=click.Path(dir_okay=False), help="Plan file (YAML).")
 @click.option("--deployment", help="Name of the running set of jobs.  [default: the plan's name]")
 @click.option("--parallelism", type=click.IntRange(1, 128), help="Subtasks.  [default: the environment's]")
-@click.option("--delivery", type=click.Choice(["exactly_once", "at_least_once"]), help="[default: the environment's]")
+@click.option("--delivery", type=click.Choice(["exactly_once", "at_least_once"]),
+              help="How often a result may be there after a failure.  [default: the environment's]")
 @click.option("--start", type=click.Choice(["committed", "earliest", "latest"]), default="committed", show_default=True,
               help="Where to read telemetry from: where the last run of this deployment was, or earliest, or latest.")
 @click.option("--from", "restore", help="Resume state: a checkpoint's or savepoint's directory, or `latest`.")
@@ -41,7 +42,7 @@ PATIENCE = 120.0
 @click.pass_obj
 def submit_command(name: str, job: str, plan_file: str, deployment: str | None, parallelism: int | None,
                    delivery: Any, start: Start, restore: str | None, why: str, dry_run: bool, as_json: bool) -> None:
-    """Publish a plan and run JOB under it; returns when every task runs."""
+    """Publish a plan and run JOB (detect) under it; returns when every task runs."""
     environment = load_environment(name)
     found = Deployment(environment.job.namespace, check_name(deployment or load_plan_file(plan_file).name), job,
                        parallelism or environment.job.parallelism)

@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 import click
 
 from swapstream.models.errors import SwapstreamError
+from swapstream.scripts.environment import DEFAULT, VARIABLE
 
 
 class Line(NamedTuple):
@@ -83,8 +84,8 @@ INTERNAL = 70
 @click.option(
     "--environment",
     "--env",
-    envvar="SWAPSTREAM_ENV",
-    default="local",
+    envvar=VARIABLE,
+    default=DEFAULT,
     show_default=True,
     help="A name in conf/, or a YAML file.",
 )

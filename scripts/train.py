@@ -34,7 +34,7 @@ _new = [
     click.option("--extractor", "extractors", multiple=True, help='As in "ewm(halflife=20)"; may be repeated. [identity]'),
     click.option("--alarm-rate", type=click.FloatRange(0, 1, max_open=True), default=ALARM_RATE, show_default=True,
                  help="Share of the given rows that may lie above the threshold."),
-    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of what is random in fitting."),
     json_option,
 ]
 

@@ -1,0 +1,1 @@
+"""What the documentation says is tried out: commands, options, links, the tour."""
