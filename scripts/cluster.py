@@ -54,11 +54,11 @@ def up(name: str) -> Environment:
 
 
 def _start(name: str) -> tuple[Environment, Supervisor]:
-    environment, supervisor = launch(name)
     try:
+        environment, supervisor = launch(name)
         wait_until_ready(environment, supervisor)
-    except BaseException:
-        down(environment)
+    except BaseException:  # Ctrl-C as well
+        down(load_environment(name))
         raise
     return environment, supervisor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -22,9 +23,10 @@ from swapstream.scripts.demo_feed import Feed
 from swapstream.scripts.demo_models import store_models
 from swapstream.scripts.demo_screen import Screen
 from swapstream.scripts.deployments import Deployment, Deployments
-from swapstream.scripts.environment import CONF, Environment, load_environment
+from swapstream.scripts.environment import CONF, Environment, load_environment, recorded
 from swapstream.scripts.flink_rest import FlinkRest
 from swapstream.scripts.job import Submission, cancel
+from swapstream.scripts.processes import Supervisor
 from swapstream.scripts.publish import Author, publish_plan, read_definitions
 from swapstream.scripts.summary import cut_rows, quality
 from swapstream.scripts.tally import Tally
@@ -47,17 +49,20 @@ def demo_command(name: str, keep: bool, seconds: float, rate: int, seed: int, as
     """From nothing to anomalies and to a first hot swap.
 
     Starts the cluster, trains two models, submits `detect`, feeds simulated telemetry with known faults and some messages that
-    can't be read, swaps to the second model half-way, and compares what came out with what went in. Exits with 6 when a
-    record is missing.
+    can't be read, swaps to the second model half-way, and compares what came out with what went in. At the end it stops what it
+    started. Exits with 6 when a record is missing.
     """
+    mine = not is_up(name)
     try:
         summary = run(name, seconds, rate, seed)
     finally:
         if not keep:
-            stop(name)
+            stop(name, mine)
     report(summary, as_json)
     if keep:
         say("still running: try `swapstream status`, `swapstream anomalies`; `swapstream down` ends it")
+    elif not mine:
+        say("the cluster was up before, and still is; `swapstream down` ends it")
     missing = summary["sent"] - summary["scored"] - summary["dead_lettered"]
     if missing > 0:
         raise ClusterError(f"{missing} of {summary['sent']} records are neither in scores nor in dead-letters")
@@ -118,15 +123,22 @@ def follow(going: Callable[[], bool], watch: Watch, feed: Feed, screen: Screen) 
         time.sleep(0.1)
 
 
-def stop(name: str) -> None:
-    """Leave nothing running."""
+def is_up(name: str) -> bool:
+    """Whether somebody has started the cluster already."""
     environment = load_environment(name)
-    if Deployments(environment).find(DEPLOYMENT):
-        try:
+    return Supervisor(environment.path, recorded(environment).socket).running()
+
+
+def stop(name: str, everything: bool) -> None:
+    """Leave nothing running of what the demo began: its job, and `everything` else. A second Ctrl-C doesn't stop it from that."""
+    environment = load_environment(name)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if Deployments(environment).find(DEPLOYMENT) and is_up(name):
+        say("stopping")
+        with suppress(ClusterError):  # Flink is away already
             cancel(environment, DEPLOYMENT)
-        except ClusterError as error:  # it is going down anyway
-            say(str(error))
-    down(environment)
+    if everything:
+        down(environment)
 
 
 def summarise(environment: Environment, deployment: Deployment, tally: Tally, feed: Feed, cut: Cut,
