@@ -1,4 +1,4 @@
-"""What a telemetry message looks like: its codec, the keys of device, time and values, and the names of the fields.
+"""What a telemetry message looks like: its codec and layout, where device, time and values lie in it, and the fields.
 
 A schema is itself a definition on `parameters`: it travels as deterministic msgpack and is known by its digest.
 
@@ -12,56 +12,64 @@ True
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
+from swapstream.models import schema_rules
+from swapstream.models.durations import milliseconds
 from swapstream.models.errors import InvalidSchema
+from swapstream.models.messages import encoder, frame_encoder, tick, ticks
+from swapstream.models.paths import Key, path
 
-VERSION = 1
-MAX_FIELDS = 4096
+__all__ = ["Field", "Key", "Schema", "encoder", "frame_encoder", "load_schema", "tick", "ticks"]
 
-# Microseconds = ticks * numerator // denominator.
-UNITS: dict[str, tuple[int, int]] = {"s": (1_000_000, 1), "ms": (1_000, 1), "us": (1, 1), "ns": (1, 1_000)}
-
-Encode = Callable[[str, int, Sequence[float]], bytes]
-
-_NAME = re.compile(r"\w[\w.:/-]{0,99}")
+VERSION = 2
 
 
 class Field(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One number of a reading. A `private` field is scored, but never archived with the features."""
+    """One number of a reading. A `private` field is scored, but never archived with the features.
+
+    `path`: where it lies within `values`, for layouts that name fields; by default under its name.
+    """
 
     name: str
     private: bool = False
+    path: Key = ""
 
 
 class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`device`, `time` and `values` are the keys of a message; time is a number of `time_unit` since 1970.
+    """`device`, `time` and `values` say where a message holds them; time is a number of `time_unit` since 1970.
 
-    `positional`: `values` holds an array with one number a field. `named`: `values` holds a map from field name to
-    number, or, with values "", the fields lie beside device and time. Other keys in a message are ignored.
-    Raises InvalidSchema.
+    - positional: `values` holds an array with one number a field.
+    - named: `values` holds a map from field name (or its path) to number; with values "" the message itself is that map.
+    - columnar: a message holds n readings. `time` is n int64, `values` n rows of one number a field, or a map from field
+      name to n numbers, as for `named`; `device` is one text for all readings, or an array of n. Numbers come as little-endian
+      bytes (time int64, values float64 or float32, by length; in JSON as base64) or as arrays.
+    - type_key, type: where several schemas share a topic, this one's messages are those whose top-level key `type_key` holds the
+      text `type`.
+    - max_ahead, max_behind: a reading whose event time lies further after, or before, the log time of its message is bad.
+
+    Other keys in a message are ignored. Raises InvalidSchema.
     """
 
     name: str
     fields: tuple[Field, ...]
     codec: Literal["json", "msgpack"] = "msgpack"
-    device: str = "device"
-    time: str = "time"
+    device: Key = "device"
+    time: Key = "time"
     time_unit: Literal["s", "ms", "us", "ns"] = "ms"
-    layout: Literal["named", "positional"] = "positional"
-    values: str = "values"
+    layout: Literal["named", "positional", "columnar"] = "positional"
+    values: Key = "values"
+    type_key: str = ""
+    type: str = ""
+    max_ahead: str = schema_rules.MAX_AHEAD
+    max_behind: str = ""
 
     def __post_init__(self) -> None:
-        _check_name(self.name, "schema name")
-        _check_fields(self.name, self.names)
-        _check_keys(self)
+        schema_rules.check(self)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -69,25 +77,51 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(field.name for field in self.fields)
 
     @property
+    def named(self) -> bool:
+        """Whether fields can only be found by name."""
+        return self.layout == "named" or (self.layout == "columnar" and (not self.values or any(f.path for f in self.fields)))
+
+    @property
+    def field_paths(self) -> tuple[tuple[str, ...], ...]:
+        """Where each field lies within `values`, by name."""
+        return tuple(path(field.path or field.name) for field in self.fields)
+
+    @property
+    def ahead_ms(self) -> int:
+        return milliseconds(self.max_ahead)
+
+    @property
+    def behind_ms(self) -> int | None:
+        return milliseconds(self.max_behind) if self.max_behind else None
+
+    @property
     def digest(self) -> str:
         """sha256 of the encoded schema, in hex."""
         return hashlib.sha256(self.encode()).hexdigest()
 
     def encode(self) -> bytes:
-        """Equal schemas give equal bytes."""
-        return msgspec.msgpack.encode({"v": VERSION, **msgspec.to_builtins(self)})
+        """Equal schemas give equal bytes: those of version 1 where it has words for all of it, so that digests stay."""
+        content = msgspec.to_builtins(self)
+        later = schema_rules.later_than_first(self)
+        if not later:
+            content = {key: content[key] for key in schema_rules.FIRST_KEYS}
+            content["fields"] = [{"name": field.name, "private": field.private} for field in self.fields]
+        return msgspec.msgpack.encode({"v": VERSION if later else 1, **content})
 
     @classmethod
     def decode(cls, data: bytes) -> Schema:
-        """The schema that `encode` gave. Raises InvalidSchema."""
+        """The schema that `encode` gave, of any version. Raises InvalidSchema."""
         try:
             content = msgspec.msgpack.decode(data, type=dict[str, Any])
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InvalidSchema(f"not an encoded schema: {error}") from error
         version = content.pop("v", None)
-        if version != VERSION:
-            raise InvalidSchema(f"schema format v={version!r}; this release reads v={VERSION}")
-        return _convert(content, "encoded schema")
+        if version not in (1, VERSION):
+            raise InvalidSchema(f"schema format v={version!r}; this release reads v=1 to {VERSION}")
+        found = _convert(content, "encoded schema")
+        if version == 1 and (later := schema_rules.later_than_first(found)):
+            raise InvalidSchema(f"encoded schema: {later} is not of version 1")
+        return found
 
     @classmethod
     def from_columns(cls, name: str, columns: Iterable[str]) -> Schema:
@@ -108,67 +142,8 @@ def load_schema(path: Path | str) -> Schema:
     return _convert({"name": path.stem, **content}, f"schema {path}")
 
 
-def encoder(schema: Schema) -> Encode:
-    """A function (device, time in the schema's unit, values in the fields' order) -> message."""
-    dump = msgspec.json.encode if schema.codec == "json" else msgspec.msgpack.encode
-    device_key, time_key, values_key, names = schema.device, schema.time, schema.values, schema.names
-
-    def positional(device: str, time: int, values: Sequence[float]) -> bytes:
-        return dump({device_key: device, time_key: time, values_key: values})
-
-    def nested(device: str, time: int, values: Sequence[float]) -> bytes:
-        return dump({device_key: device, time_key: time, values_key: dict(zip(names, values, strict=True))})
-
-    def flat(device: str, time: int, values: Sequence[float]) -> bytes:
-        return dump({device_key: device, time_key: time, **dict(zip(names, values, strict=True))})
-
-    if schema.layout == "positional":
-        return positional
-    return nested if schema.values else flat
-
-
-def ticks(schema: Schema, micros: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Event times in microseconds as the schema's unit, rounded down."""
-    numerator, denominator = UNITS[schema.time_unit]
-    return micros * denominator // numerator
-
-
-def tick(schema: Schema) -> int:
-    """Microseconds of the schema's unit, at least one: what messages round event times down to."""
-    numerator, denominator = UNITS[schema.time_unit]
-    return max(1, numerator // denominator)
-
-
 def _convert(content: dict[str, Any], what: str) -> Schema:
     try:
         return msgspec.convert(content, Schema)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, InvalidSchema) as error:
         raise InvalidSchema(f"{what}: {error}") from error
-    except InvalidSchema as error:
-        raise InvalidSchema(f"{what}: {error}") from error
-
-
-def _check_name(name: str, what: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise InvalidSchema(f"{what} {name!r}: 1 to 100 letters, digits or _ . : / -, the first a letter, digit or _")
-
-
-def _check_fields(name: str, names: tuple[str, ...]) -> None:
-    if not 1 <= len(names) <= MAX_FIELDS:
-        raise InvalidSchema(f"schema {name}: {len(names)} fields; 1 to {MAX_FIELDS} are allowed")
-    for field in names:
-        _check_name(field, f"schema {name}: field")
-    twice = sorted({field for field in names if names.count(field) > 1})
-    if twice:
-        raise InvalidSchema(f"schema {name}: field {twice[0]!r} occurs more than once")
-
-
-def _check_keys(schema: Schema) -> None:
-    if schema.layout == "positional" and not schema.values:
-        raise InvalidSchema(f"schema {schema.name}: values '' is for layout named; positional values need a key")
-    flat = schema.names if not schema.values else (schema.values,)
-    keys = (schema.device, schema.time, *flat)
-    if not schema.device or not schema.time or len(set(keys)) != len(keys):
-        raise InvalidSchema(f"schema {schema.name}: the keys device={schema.device!r}, time={schema.time!r} and "
-                            f"{'the fields' if not schema.values else f'values={schema.values!r}'} must be different "
-                            "and not empty")
