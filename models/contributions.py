@@ -2,32 +2,43 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from swapstream.models.arrays import Float64
 from swapstream.models.kinds.base import Scorer
-from swapstream.models.manifest import Reference
+from swapstream.models.manifest import Manifest
 
 MAX_CELLS = 2**21  # of the perturbed rows held at a time: 16 MB
+_AGE = re.compile(r"\[-\d+\]$")
 
 
-def contributions(scorer: Scorer, rows: Float64, reference: Reference) -> Float64:
-    """float64[k, F] for rows float64[k, F]: the score minus the score with feature j at its reference median.
+def parts(manifest: Manifest) -> tuple[str, ...]:
+    """What a score is explained by, G names: the features, or, of windows (T, F), the F fields over the whole window."""
+    if not manifest.shape:
+        return manifest.features
+    return tuple(_AGE.sub("", name) for name in manifest.features[-manifest.shape[1] :])
 
-    One feature at a time (an occlusion): features that only together make a row unusual show little each. F + 1 scores
+
+def contributions(scorer: Scorer, rows: Float64, manifest: Manifest) -> Float64:
+    """float64[k, G] for rows float64[k, K]: the score minus the score with part g at its reference median.
+
+    One part at a time (an occlusion): features that only together make a row unusual show little each. G + 1 scores
     a row, so meant for anomalies only. Bits don't depend on which rows come together, as the scorer's don't.
     """
-    count, width = rows.shape
-    step = max(1, MAX_CELLS // (width * width))
-    parts = [_perturbed(scorer, rows[start : start + step], reference) for start in range(0, count, step)]
+    width, count = rows.shape[1], len(parts(manifest))
+    step = max(1, MAX_CELLS // (width * count))
+    found = [_perturbed(scorer, rows[start : start + step], count, manifest) for start in range(0, len(rows), step)]
     with np.errstate(all="ignore"):
-        found: Float64 = scorer.score(rows)[:, None] - np.concatenate([np.empty((0, width)), *parts])
-    return found
+        shares: Float64 = scorer.score(rows)[:, None] - np.concatenate([np.empty((0, count)), *found])
+    return shares
 
 
-def _perturbed(scorer: Scorer, rows: Float64, reference: Reference) -> Float64:
-    count, width = rows.shape
-    perturbed = np.repeat(rows, width, axis=0).reshape(count, width, width)
-    diagonal = np.arange(width)
-    perturbed[:, diagonal, diagonal] = reference.median
-    return scorer.score(perturbed.reshape(-1, width)).reshape(count, width)
+def _perturbed(scorer: Scorer, rows: Float64, count: int, manifest: Manifest) -> Float64:
+    length, width = rows.shape
+    perturbed = np.repeat(rows, count, axis=0).reshape(length, count, width // count, count)
+    diagonal = np.arange(count)
+    medians = np.array(manifest.reference.median).reshape(-1, count)
+    perturbed[:, diagonal, :, diagonal] = medians.T[:, None, :]
+    return scorer.score(perturbed.reshape(-1, width)).reshape(length, count)

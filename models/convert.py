@@ -23,16 +23,17 @@ COMPARED = 1000  # rows
 SUPPORTED = (
     "supported are outlier detectors (IsolationForest, OneClassSVM, LocalOutlierFactor(novelty=True), EllipticEnvelope,"
     " SGDOneClassSVM), GaussianMixture, pipelines that end in one, and with score='reconstruction_error' regressors that"
-    " rebuild their input"
+    " rebuild their input; with column, classifiers; with score='output', regressors"
 )
 
 
 class Converted(msgspec.Struct, frozen=True):
-    """A graph, and how its output becomes a score."""
+    """A graph, how its output becomes a score, and the window (T, F) that a row is, or ()."""
 
     graph: bytes
     score: str
     output: str | None
+    window: tuple[int, ...] = ()
 
 
 class _Recipe(msgspec.Struct, frozen=True):
@@ -41,10 +42,17 @@ class _Recipe(msgspec.Struct, frozen=True):
     score: str
     output: str
     own: Callable[[Float64], Any]
-    options: dict[str, bool] = {}
+    options: dict[str, Any] = {}
 
 
-def graph_of(model: Any, rows: Float64, score: str | None, output: str | None) -> Converted:
+def graph_of(
+    model: Any,
+    rows: Float64,
+    score: str | None = None,
+    output: str | None = None,
+    window: tuple[int, ...] = (),
+    column: int | None = None,
+) -> Converted:
     """The graph of ONNX bytes, of a path, or of a fitted estimator (compared with its own scores of `rows`).
 
     Raises InvalidArtifact, in one line, for what can't be converted or differs by more than AGREEMENT.
@@ -52,10 +60,10 @@ def graph_of(model: Any, rows: Float64, score: str | None, output: str | None) -
     if isinstance(model, str | Path):
         model = _read(Path(model))
     if isinstance(model, bytes | bytearray):
-        return _given(bytes(model), rows.shape[1], score, output)
+        return _given(bytes(model), rows.shape[1], score, output, window, column)
     if hasattr(model, "SerializeToString"):
-        return _given(model.SerializeToString(), rows.shape[1], score, output)
-    return _estimator(model, rows, score)
+        return _given(model.SerializeToString(), rows.shape[1], score, output, window, column)
+    return _estimator(model, rows, score, window, column)
 
 
 def _read(path: Path) -> bytes:
@@ -65,13 +73,16 @@ def _read(path: Path) -> bytes:
         raise InvalidArtifact(f"model {path}: {error.strerror or error}") from error
 
 
-def _given(graph: bytes, width: int, score: str | None, output: str | None) -> Converted:
+def _given(
+    graph: bytes, width: int, score: str | None, output: str | None, window: tuple[int, ...], column: int | None
+) -> Converted:
     """A graph as it came, with its own functions inlined (torch exports some)."""
     graph = inlined(graph)
     model = parse(graph)
     if score is None:
         score = "-output" if _detector(model) and output in (None, "scores") else "output"
-    return Converted(graph, score, OnnxScorer(graph, width, output, score).output)
+    loaded = OnnxScorer(graph, width, output, score, window, column)
+    return Converted(graph, score, loaded.output, loaded.window)
 
 
 def _detector(model: Any) -> bool:
@@ -80,8 +91,8 @@ def _detector(model: Any) -> bool:
     return model.producer_name == "skl2onnx" and names == {"label", "scores"}
 
 
-def _estimator(model: Any, rows: Float64, score: str | None) -> Converted:
-    recipe = _recipe(model, score)
+def _estimator(model: Any, rows: Float64, score: str | None, window: tuple[int, ...], column: int | None) -> Converted:
+    recipe = _recipe(model, score, column)
     try:
         wanted = np.asarray(recipe.own(rows[:COMPARED]), dtype=np.float64).reshape(-1)
     except Exception as error:
@@ -90,26 +101,31 @@ def _estimator(model: Any, rows: Float64, score: str | None) -> Converted:
     for double in (True, False):
         try:
             graph = _convert(model, rows.shape[1], recipe.options, double)
-            found = OnnxScorer(graph, rows.shape[1], recipe.output, recipe.score).score(rows[:COMPARED])
+            found = OnnxScorer(graph, rows.shape[1], recipe.output, recipe.score, (), column).score(rows[:COMPARED])
         except Exception as error:
             failed = failed or _line(error)
             continue
         if close(found, wanted, AGREEMENT).all():
-            return Converted(graph, recipe.score, recipe.output)
+            return Converted(graph, recipe.score, recipe.output, window)
         row = int(np.argmax(~close(found, wanted, AGREEMENT)))
         failed = f"as a graph row {row} scores {found[row]!r}, the estimator says {wanted[row]!r}"
     raise InvalidArtifact(f"{_name(model)} can't become an ONNX graph: {failed}; {SUPPORTED}")
 
 
-def _recipe(model: Any, score: str | None) -> _Recipe:
+def _recipe(model: Any, score: str | None, column: int | None) -> _Recipe:
     last = model.steps[-1][1] if hasattr(model, "steps") else model
+    if column is not None:
+        return _classifying(model, score, column)
+    if score in ("output", "-output") and hasattr(model, "predict") and _is(last, "regressor"):
+        sign = -1.0 if score == "-output" else 1.0
+        return _Recipe(score, "variable", lambda rows: sign * model.predict(rows))
     if score == "reconstruction_error" and hasattr(model, "predict"):
         return _Recipe(
             score, "variable", lambda rows: np.square(model.predict(rows).reshape(rows.shape) - rows).mean(1)
         )
     if score == "reconstruction_error" or score not in (None, "-output"):
         raise InvalidArtifact(f"{_name(model)}: score is {score!r}; leave it out, the score of an estimator is known")
-    if getattr(last, "_estimator_type", None) == "outlier_detector" or _is_detector(last):
+    if _is(last, "outlier_detector"):
         return _detecting(model, last)
     if type(last).__name__ in ("GaussianMixture", "BayesianGaussianMixture"):
         return _Recipe("-output", "score_samples", lambda rows: -model.score_samples(rows), {"score_samples": True})
@@ -123,16 +139,26 @@ def _detecting(model: Any, last: Any) -> _Recipe:
     return _Recipe("-output", "scores", lambda rows: -model.decision_function(rows))
 
 
-def _is_detector(model: Any) -> bool:
-    try:
-        from sklearn.base import is_outlier_detector
+def _classifying(model: Any, score: str | None, column: int) -> _Recipe:
+    if not hasattr(model, "predict_proba") or score not in (None, "output"):
+        raise InvalidArtifact(f"{_name(model)}: column is {column}; allowed for classifiers that tell probabilities")
+    classes = len(model.classes_)
+    if not 0 <= column < classes:
+        raise InvalidArtifact(f"{_name(model)}: column is {column}; allowed: 0 to {classes - 1}")
+    return _Recipe("output", "probabilities", lambda rows: model.predict_proba(rows)[:, column], {"zipmap": False})
 
-        return bool(is_outlier_detector(model))
+
+def _is(model: Any, sort: str) -> bool:
+    """Whether it is scikit-learn's estimator of this sort: regressor, classifier, outlier_detector."""
+    try:
+        from sklearn.utils import get_tags
+
+        return bool(get_tags(model).estimator_type == sort)
     except Exception:  # not an estimator at all
         return False
 
 
-def _convert(model: Any, width: int, options: dict[str, bool], double: bool) -> bytes:
+def _convert(model: Any, width: int, options: dict[str, Any], double: bool) -> bytes:
     from skl2onnx import convert_sklearn
     from skl2onnx.common.data_types import DoubleTensorType, FloatTensorType
 

@@ -62,6 +62,8 @@ def _golden(artifact: Artifact, loaded: Scorer) -> None:
     if not (np.isfinite(wanted).all() and np.isfinite(artifact.golden_inputs).all()):
         _reject(artifact, "golden", "vectors that are not finite", "finite numbers")
     found = loaded.score(artifact.golden_inputs)
+    if found.shape != wanted.shape:
+        _reject(artifact, "golden", f"scores of shape {found.shape}", f"{wanted.shape}, one a row")
     if wrong := np.flatnonzero(~close(found, wanted, tolerance)).tolist():
         row = wrong[0]
         _reject(

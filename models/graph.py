@@ -1,4 +1,4 @@
-"""ONNX graphs as bytes: what is refused before a session exists, and where rows go in and scores come out.
+"""ONNX graphs as bytes: what is refused before a session exists.
 
 External data has been a path-traversal hole several times, so a graph must hold all of its numbers itself.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from swapstream.models.errors import InvalidArtifact
@@ -17,20 +16,6 @@ DOMAINS = ("", "ai.onnx", "ai.onnx.ml")
 RANDOM = frozenset(
     ("RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli")
 )
-DTYPES = {1: "float32", 11: "float64"}  # TensorProto.FLOAT, DOUBLE
-
-
-class Signature(msgspec.Struct, frozen=True):
-    """`shape`: one batch of the input; `dtype`: what the input is read as; `block`: rows in it."""
-
-    input: str
-    dtype: str
-    shape: tuple[int, ...]
-    output: str
-
-    @property
-    def block(self) -> int:
-        return self.shape[0]
 
 
 def parse(data: bytes) -> Any:
@@ -69,58 +54,6 @@ def _load(data: bytes) -> Any:
     if not model.graph.node:
         raise InvalidArtifact(f"graph of {len(data)} bytes holds no operator")
     return model
-
-
-def signature(model: Any, width: int, output: str | None, block: int) -> Signature:
-    """Where `width` features go in, as [n, width], [n, 1, width] or [n, width, 1], and which output is read.
-
-    `output` None: the only one of floating point. `block`: rows a batch, unless the graph has its own size.
-    """
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    if len(inputs) != 1:
-        names = ", ".join(value.name for value in inputs) or "none"
-        raise InvalidArtifact(f"graph has {len(inputs)} inputs ({names}); allowed: one, of all features")
-    dtype, shape = _tensor(inputs[0], "input")
-    return Signature(inputs[0].name, dtype, _batch(inputs[0].name, shape, width, block), _output(model, output))
-
-
-def _batch(name: str, shape: tuple[int | None, ...], width: int, block: int) -> tuple[int, ...]:
-    if len(shape) not in (2, 3):
-        raise InvalidArtifact(f"graph input {name!r} has rank {len(shape)}; allowed: [n, {width}] or [n, 1, {width}]")
-    cells = shape[1:] if None not in shape[1:] else (width,) if len(shape) == 2 else (1, width)
-    known = [size for size in cells if size is not None]
-    if int(np.prod(known)) != width or max(known) != width:
-        raise InvalidArtifact(
-            f"graph input {name!r} takes {_show(shape)}; {width} features need [n, {width}] or [n, 1, {width}]"
-        )
-    return (shape[0] or block, *known)
-
-
-def _output(model: Any, wanted: str | None) -> str:
-    outputs = {value.name: value for value in model.graph.output}
-    names = ", ".join(outputs)
-    floats = [name for name, value in outputs.items() if value.type.tensor_type.elem_type in DTYPES]
-    if wanted is None and len(floats) != 1:
-        raise InvalidArtifact(f"graph has {len(floats)} outputs of float or double; say which is the score: {names}")
-    name = wanted if wanted is not None else floats[0]
-    if name not in outputs:
-        raise InvalidArtifact(f"graph has no output {name!r}; there are: {names}")
-    _tensor(outputs[name], "output")
-    return name
-
-
-def _tensor(value: Any, what: str) -> tuple[str, tuple[int | None, ...]]:
-    kind = value.type.WhichOneof("value")
-    if kind != "tensor_type":
-        raise InvalidArtifact(f"graph {what} {value.name!r} is of type {kind}; allowed: a tensor of float or double")
-    tensor = value.type.tensor_type
-    if tensor.elem_type not in DTYPES:
-        raise InvalidArtifact(
-            f"graph {what} {value.name!r} has element type {tensor.elem_type}; allowed: 1 (float), 11 (double)"
-        )
-    dims = tuple(dim.dim_value if dim.dim_value > 0 else None for dim in tensor.shape.dim)
-    return DTYPES[tensor.elem_type], dims
 
 
 def _graphs(graph: Any) -> Iterator[Any]:
@@ -167,10 +100,6 @@ def _check_tensor(tensor: Any, name: str) -> None:
     # A lone infinity is a bound (Clip, a mask), among weights it is damage.
     if array.dtype.kind == "f" and (np.isnan(array).any() or (array.size > 1 and np.isinf(array).any())):
         raise InvalidArtifact(f"graph tensor {name!r} holds numbers that are not finite")
-
-
-def _show(shape: tuple[int | None, ...]) -> str:
-    return "[" + ", ".join("n" if size is None else str(size) for size in shape) + "]"
 
 
 def _line(error: Exception) -> str:

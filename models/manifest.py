@@ -12,8 +12,12 @@ from swapstream.models.errors import InvalidArtifact
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 NAME_RULE = "lower-case letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit"
 SCORES = ("output", "-output", "reconstruction_error")
-MAX_FEATURES = 4096
+MAX_FEATURES = 16384
+MAX_WORDS = 2**16
 MAX_VERSION = 2**31 - 1
+MAX_COLUMN = 2**16
+
+Words = dict[str, str | tuple[str, ...]]
 
 
 def check_name(name: str) -> str:
@@ -24,7 +28,10 @@ def check_name(name: str) -> str:
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where training data came from: `kind` ("file", "array"), its name, the SHA-256 of its bytes, rows used."""
+    """Where numbers came from: `kind` ("file", "array", "parameters"), its name, the SHA-256 of its bytes, rows used.
+
+    "parameters": the model's numbers themselves were given, in a file of `rows` arrays.
+    """
 
     kind: str
     name: str
@@ -59,9 +66,29 @@ class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
     deviation: tuple[float, ...]
 
 
+class Structure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What is to be said of a model beyond its features, its numbers and one output.
+
+    `shape`    (T, F) where a row of features is a window of T readings of F values, oldest first; else ()
+    `column`   which column of the output is the score, where it has several (a class's probability)
+    `words`    what of the model is not numbers: a network's activation, the text of rules
+    """
+
+    shape: tuple[int, ...] = ()
+    column: int | None = None
+    words: Words = {}
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], column: int | None, words: Words) -> Structure | None:
+        """None where there is nothing to say: such a manifest has version 1, and the same bytes as ever."""
+        made = cls(shape, column, words)
+        return None if made == cls() else made
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A model's description. A record is anomalous when its score is greater than `threshold`.
 
+    `v`             2 where there is a `structure`, else 1, which older releases read too
     `features`      names, in the order of the columns that the model reads
     `score`         how the output becomes the score: itself, negated, or its mean squared difference to the input
     `output`        the graph's output that is read; None for native kinds
@@ -69,6 +96,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     `tolerance`     relative difference to the golden scores that is still the same model
     `bitwise`       whether scores are bit-equal however rows are batched
     `digest`        SHA-256 of the artifact's numbers (artifact.payload_digest)
+
+    No field more: msgspec writes the longer head of a map for 16 and more, present or not, and version 1 must keep its bytes.
     """
 
     v: int
@@ -85,11 +114,13 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     reference: Reference
     lineage: Lineage
     digest: str
+    structure: Structure | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if self.v != 1:
-            self._refuse("v", self.v, "1")
+        needed = 1 if self.structure is None else 2
+        if self.v != needed:
+            self._refuse("v", self.v, str(needed))
         if not 1 <= self.version <= MAX_VERSION:
             self._refuse("version", self.version, f"1 to {MAX_VERSION}")
         if self.score not in SCORES:
@@ -101,6 +132,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         if not 0 <= self.tolerance <= 1e-3:
             self._refuse("tolerance", self.tolerance, "0 to 0.001")
         self._check_features()
+        self._check_structure()
 
     def _check_features(self) -> None:
         if not 1 <= len(self.features) <= MAX_FEATURES:
@@ -115,6 +147,17 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             if len(values) != len(self.features) or not all(map(math.isfinite, values)):
                 self._refuse(f"reference.{field}", values, "one finite number a feature")
 
+    def _check_structure(self) -> None:
+        if self.structure == Structure():
+            self._refuse("structure", "empty", "none where there is nothing to say")
+        if self.shape and (len(self.shape) != 2 or min(self.shape) < 1 or math.prod(self.shape) != len(self.features)):
+            self._refuse("shape", self.shape, f"() or (T, F) with T * F = {len(self.features)}")
+        if self.column is not None and not 0 <= self.column <= MAX_COLUMN:
+            self._refuse("column", self.column, f"0 to {MAX_COLUMN}")
+        size = sum(len(key) + sum(map(len, value)) for key, value in self.words.items())
+        if size > MAX_WORDS:
+            self._refuse("words", f"{size} characters", f"{MAX_WORDS}")
+
     def _refuse(self, field: str, value: object, allowed: str) -> None:
         raise InvalidArtifact(f"manifest of {self.name}: {field} is {value!r:.100}; allowed: {allowed}")
 
@@ -122,3 +165,18 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     def ref(self) -> str:
         """name:version."""
         return f"{self.name}:{self.version}"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(T, F) where a row is a window, else ()."""
+        return self.structure.shape if self.structure else ()
+
+    @property
+    def column(self) -> int | None:
+        """The column of the output that is the score, None where it has one."""
+        return self.structure.column if self.structure else None
+
+    @property
+    def words(self) -> Words:
+        """What of the model is not numbers."""
+        return self.structure.words if self.structure else {}

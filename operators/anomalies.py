@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
+from swapstream.models.contributions import parts
 from swapstream.operators.pipeline import LoadedModel, Pipeline, Scored
 from swapstream.operators.scores import Provenance
 
@@ -17,7 +18,8 @@ CONTRIBUTIONS = 3
 
 class Anomaly(msgspec.Struct, frozen=True):
     """`time` is event time in microseconds, `at` the same for people. `contributions`: the features that contributed most, as
-    the score less the score with that feature at its reference median, largest first.
+    the score less the score with that feature at its reference median, largest first; only what made the score higher. Of a
+    model over windows the fields, each over its whole window.
     """
 
     device: str
@@ -55,21 +57,20 @@ def anomalies(scored: Scored, pipeline: Pipeline, provenance: Provenance) -> Ite
         rows = role.rows[places]
         champion = pipeline.champion_of(scored.frame.devices[rows[0]])
         assert champion is not None
-        shares = champion_shares(champion, scored, pipeline.extractor.features, [int(row) for row in rows])
+        shares = champion_shares(champion, scored, [int(row) for row in rows])
         for row, score, share in zip(rows.tolist(), role.scores[places].tolist(), shares, strict=True):
             yield anomaly(scored, row, score, share, champion, pipeline, provenance)
 
 
-def champion_shares(
-    champion: LoadedModel, scored: Scored, names: tuple[str, ...], rows: list[int]
-) -> list[dict[str, float]]:
+def champion_shares(champion: LoadedModel, scored: Scored, rows: list[int]) -> list[dict[str, float]]:
     """For each row the features that contributed most; none where the model fails on what is put in their place."""
+    names = parts(champion.artifact.manifest)
     try:
         found = champion.contributions(scored.features[rows])
     except Exception:  # the anomaly is told all the same
         return [{} for _ in rows]
     order = np.argsort(-found, axis=1, kind="stable")[:, :CONTRIBUTIONS]
-    return [{names[j]: float(found[i, j]) for j in order[i] if np.isfinite(found[i, j])} for i in range(len(rows))]
+    return [{names[j]: float(found[i, j]) for j in order[i] if 0 < found[i, j] < np.inf} for i in range(len(rows))]
 
 
 def anomaly(

@@ -11,8 +11,9 @@ import numpy as np
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.contributions import contributions
-from swapstream.models.errors import InvalidArtifact, SwapstreamError
-from swapstream.models.kinds import Scorer, scorer
+from swapstream.models.errors import SwapstreamError
+from swapstream.models.gate import check
+from swapstream.models.kinds import Scorer
 from swapstream.models.schema import Schema
 from swapstream.operators.decode import Decoder
 from swapstream.operators.devices import DeviceTable
@@ -58,25 +59,21 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 class LoadedModel:
-    """A model of a route, ready to score; one that could not be loaded answers every record with the reason."""
+    """A model of a route, ready to score; one that the gate refuses answers every record with the reason.
 
-    def __init__(self, role: str, pin: Pin, threshold: float | None, lookup: Lookup) -> None:
+    The gate's time budget is not asked here: what answers a record must not depend on how busy a worker is.
+    """
+
+    def __init__(self, role: str, pin: Pin, threshold: float | None, lookup: Lookup, features: tuple[str, ...]) -> None:
         self.role, self.pin = role, pin
         self.scorer: Scorer | None = None
         self.error: str | None = None
         try:
             self.artifact = lookup.model(pin)
-            self.scorer = scorer(self.artifact)
-            self._warm_up(self.scorer, self.artifact.golden_inputs)
+            self.scorer = check(self.artifact, features, budget=float("inf"))
             self.threshold = self.artifact.manifest.threshold if threshold is None else threshold
         except Exception as error:  # whatever a model's library raises must not stop the job
             self.error, self.threshold = reason(error), float("inf")
-
-    @staticmethod
-    def _warm_up(scorer: Scorer, rows: Float64) -> None:
-        found = scorer.score(rows)
-        if found.shape != (len(rows),):
-            raise InvalidArtifact(f"the model gives scores of shape {found.shape} for {len(rows)} rows")
 
     def score(self, features: Float64, rows: Int64) -> RoleScores:
         """Score some rows of a frame. A model that fails on a record harms only that record's row (C5)."""
@@ -105,9 +102,9 @@ class LoadedModel:
         errors.update(dict.fromkeys((start + np.flatnonzero(~finite)).tolist(), "the score is not finite"))
 
     def contributions(self, features: Float64) -> Float64:
-        """How much of each score each feature explains, float64[k, K]."""
+        """How much of each score each of its parts explains (models/contributions.py), float64[k, G]."""
         assert self.scorer is not None
-        return contributions(self.scorer, features, self.artifact.manifest.reference)
+        return contributions(self.scorer, features, self.artifact.manifest)
 
 
 def reason(error: Exception) -> str:
@@ -119,10 +116,10 @@ def reason(error: Exception) -> str:
 class LoadedRoute:
     """A route's models, champion first."""
 
-    def __init__(self, route: Route, lookup: Lookup) -> None:
+    def __init__(self, route: Route, lookup: Lookup, features: tuple[str, ...]) -> None:
         self.pattern = route.devices
         self.models = [
-            LoadedModel(role, pin, route.threshold if role == "champion" else None, lookup)
+            LoadedModel(role, pin, route.threshold if role == "champion" else None, lookup, features)
             for role, pin in route.roles()
         ]
 
@@ -140,7 +137,7 @@ class Pipeline:
         self.schema = lookup.schema(plan.schema)
         self.decoder = Decoder(self.schema)
         self.extractor = Composite.parse(list(plan.extractor), self.schema.names)
-        self.routes = [LoadedRoute(route, lookup) for route in plan.routes]
+        self.routes = [LoadedRoute(route, lookup, self.extractor.features) for route in plan.routes]
         self.route_of = lru_cache(DEVICES_REMEMBERED)(self._match)
 
     def new_table(self) -> DeviceTable:

@@ -6,13 +6,40 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
+import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from swapstream.models.arrays import Array, Float64
 from swapstream.models.artifact import Artifact
-from swapstream.models.errors import InvalidArtifact, InvalidSettings
+from swapstream.models.errors import InvalidArtifact
+from swapstream.models.manifest import Words
 
 Settings = Mapping[str, int | float | str]
+
+
+class Training(msgspec.Struct, frozen=True):
+    """What a model is fitted to: rows float64[n, F], finite, their columns' names, and where known who is an anomaly."""
+
+    rows: Float64
+    features: tuple[str, ...]
+    labels: NDArray[np.bool_] | None = None
+    seed: int = 0
+    settings: Settings = {}
+
+
+class Fitted(msgspec.Struct, frozen=True):
+    """A model's numbers, as parameters or as a graph, and what goes with them into the manifest.
+
+    `threshold` is the one that the kind's scores have by nature, None where it is calibrated.
+    """
+
+    parameters: Mapping[str, Array] = {}
+    words: Words = {}
+    graph: bytes | None = None
+    score: str = "output"
+    output: str | None = None
+    threshold: float | None = None
 
 
 class Scorer(Protocol):
@@ -30,15 +57,17 @@ class Scorer(Protocol):
 class Kind(ABC):
     """A family of models. A module of this package that sets KIND to an instance is found by itself.
 
-    `NAME` is what manifests call it; `SETTINGS` maps each setting of `fit` to its one-line help.
+    `NAME` is what manifests call it; `SETTINGS` maps each setting of `fit` to its one-line help. `LABELS`: `fit` needs
+    rows that are labelled, anomalies among them.
     """
 
     NAME: ClassVar[str]
     SETTINGS: ClassVar[Mapping[str, str]] = {}
+    LABELS: ClassVar[bool] = False
 
     @abstractmethod
-    def fit(self, rows: Float64, seed: int, settings: Settings) -> dict[str, Array]:
-        """Parameters of a model of rows float64[n, F]. The same rows, seed and settings give the same bits.
+    def fit(self, training: Training) -> Fitted:
+        """A model of the rows. The same training gives the same bits.
 
         Raises InvalidSettings where the settings or the rows don't allow one.
         """
@@ -46,14 +75,6 @@ class Kind(ABC):
     @abstractmethod
     def scorer(self, artifact: Artifact) -> Scorer:
         """A scorer. Raises InvalidArtifact when the artifact's numbers don't make up a model of this kind."""
-
-
-def check_settings(kind: Kind, settings: Settings) -> None:
-    """Raises InvalidSettings for a setting that the kind doesn't have."""
-    for name in settings:
-        if name not in kind.SETTINGS:
-            allowed = ", ".join(kind.SETTINGS) or "none"
-            raise InvalidSettings(f"{kind.NAME}: unknown setting {name!r}; allowed: {allowed}")
 
 
 def vector(artifact: Artifact, name: str, positive: bool = False) -> Float64:
@@ -84,3 +105,11 @@ def no_graph(artifact: Artifact, *names: str) -> None:
         raise InvalidArtifact(f"{artifact.ref}: kind {artifact.manifest.kind} has no graph, the artifact holds one")
     if extra := sorted(set(artifact.parameters) - set(names)):
         raise InvalidArtifact(f"{artifact.ref}: unknown parameter {extra[0]!r}; allowed: {', '.join(names)}")
+
+
+def word(artifact: Artifact, name: str) -> str:
+    """The manifest's word for `name`; else InvalidArtifact."""
+    found = artifact.manifest.words.get(name)
+    if not isinstance(found, str):
+        raise InvalidArtifact(f"{artifact.ref}: word {name!r} is {found!r:.100}; allowed: a text")
+    return found

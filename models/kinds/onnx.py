@@ -2,54 +2,70 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from swapstream.models.arrays import Array, Float64
+from swapstream.models.arrays import Float64
 from swapstream.models.artifact import Artifact
 from swapstream.models.blocks import BLOCK, chunks, padded
 from swapstream.models.errors import InvalidArtifact, InvalidSettings
-from swapstream.models.graph import parse, signature
-from swapstream.models.kinds.base import Kind, Settings
+from swapstream.models.graph import parse
+from swapstream.models.kinds.base import Fitted, Kind, Training
+from swapstream.models.signature import signature
 
 
 class Onnx(Kind):
-    """The score is the graph's output, its negative, or, of an autoencoder, mean_j (output_j - input_j)^2.
+    """The score is a column of the graph's output, its negative, or, of an autoencoder, mean_j (output_j - input_j)^2.
 
-    The input is the row as the graph reads it (rounded to float32 where the graph takes float); the difference, square
-    and mean are computed in float64. ONNX Runtime runs on one thread, in zero-padded blocks of 64 rows (or of the
-    graph's own batch size).
+    The input is the row as the graph reads it (rounded to float32 where the graph takes float; a window as [T, F], row by
+    row); the difference, square and mean are computed in float64. ONNX Runtime runs on one thread, in zero-padded blocks of
+    64 rows (or of the graph's own batch size).
     """
 
     NAME = "onnx"
 
-    def fit(self, rows: Float64, seed: int, settings: Settings) -> dict[str, Array]:
+    def fit(self, training: Training) -> Fitted:
         raise InvalidSettings(
             "onnx models are trained elsewhere: use `swapstream pack`, or `pack` in swapstream.models"
         )
 
     def scorer(self, artifact: Artifact) -> OnnxScorer:
         if artifact.graph is None or artifact.parameters:
-            raise InvalidArtifact(f"{artifact.ref}: kind onnx has a graph and no parameters")
-        manifest = artifact.manifest
-        return OnnxScorer(artifact.graph, len(manifest.features), manifest.output, manifest.score)
+            raise InvalidArtifact(f"{artifact.ref}: kind {self.NAME} has a graph and no parameters")
+        said = artifact.manifest
+        return OnnxScorer(artifact.graph, len(said.features), said.output, said.score, said.shape, said.column)
 
 
 class OnnxScorer:
     """A session. Raises InvalidArtifact when the graph breaks a rule, doesn't load, or has no score in its output."""
 
-    def __init__(self, graph: bytes, width: int, output: str | None, score: str) -> None:
-        self._signature = signature(parse(graph), width, output, BLOCK)
+    def __init__(
+        self,
+        graph: bytes,
+        width: int,
+        output: str | None,
+        score: str,
+        window: tuple[int, ...] = (),
+        column: int | None = None,
+    ) -> None:
+        self._signature = signature(parse(graph), width, output, BLOCK, window)
         self._session = _session(graph)
         self._width = width
         self._score = score
+        self._column = column
         self._trial()
 
     @property
     def output(self) -> str:
         """The output that is read."""
         return self._signature.output
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """(T, F) where a row is a window, else ()."""
+        return self._signature.window
 
     def score(self, rows: Float64) -> Float64:
         with np.errstate(all="ignore"):
@@ -78,7 +94,8 @@ class OnnxScorer:
         flat: Float64 = np.asarray(out).reshape(len(block), -1).astype(np.float64)
         if self._score == "reconstruction_error":
             return np.asarray(np.square(flat - given).mean(axis=1))
-        return -flat[:, 0] if self._score == "-output" else flat[:, 0]
+        scores: Float64 = flat[:, self._column or 0]
+        return -scores if self._score == "-output" else scores
 
     def _trial(self) -> None:
         """One block of zeros, as padding will be: loads and output are as promised."""
@@ -87,11 +104,21 @@ class OnnxScorer:
             out = self._session.run([name], {self._signature.input: np.zeros(shape, self._signature.dtype)})[0]
         except Exception as error:
             raise InvalidArtifact(f"graph fails on a block of zeros: {_line(error)}") from error
-        wanted = self._width if self._score == "reconstruction_error" else 1
         found = np.shape(out)
-        if not found or found[0] != shape[0] or int(np.prod(found[1:])) != wanted:
-            row = f"[n, {wanted}] for a reconstruction" if wanted > 1 else "[n] or [n, 1] for a score"
-            raise InvalidArtifact(f"graph output {name!r} is {list(found)} for {shape[0]} rows; allowed: {row}")
+        if not found or found[0] != shape[0]:
+            raise InvalidArtifact(f"graph output {name!r} is {list(found)} for {shape[0]} rows; allowed: a row each")
+        self._check_columns(list(found), math.prod(found[1:]))
+
+    def _check_columns(self, found: list[int], columns: int) -> None:
+        said = f"graph output {self.output!r} is {found} for {found[0]} rows"
+        if self._score == "reconstruction_error":
+            if self._column is not None or columns != self._width:
+                chosen = "" if self._column is None else f", column {self._column}"
+                raise InvalidArtifact(f"{said}{chosen}; allowed: [n, {self._width}] for a reconstruction, and no column")
+        elif self._column is None and columns != 1:
+            raise InvalidArtifact(f"{said}; allowed: [n] or [n, 1] for a score, or say which column it is: 0 to {columns - 1}")
+        elif self._column is not None and self._column >= columns:
+            raise InvalidArtifact(f"{said}: column {self._column} is not there; allowed: 0 to {columns - 1}")
 
 
 def _session(graph: bytes) -> Any:

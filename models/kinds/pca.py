@@ -5,11 +5,12 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from swapstream.models.arrays import Array, Float64
+from swapstream.models.arrays import Float64
 from swapstream.models.artifact import Artifact
 from swapstream.models.blocks import in_blocks
 from swapstream.models.errors import InvalidSettings
-from swapstream.models.kinds.base import Kind, Settings, check_settings, no_graph, parameter, vector
+from swapstream.models.kinds.base import Fitted, Kind, Settings, Training, no_graph, parameter, vector
+from swapstream.models.kinds.settings import check_settings
 
 VARIANCE = 0.95
 NEGLIGIBLE = 1e-10  # of the largest singular value: a residual below it has few correct digits
@@ -29,22 +30,24 @@ class Pca(Kind):
         "variance": f"or: as many components as explain this share of the variance, but never all of it [{VARIANCE}]",
     }
 
-    def fit(self, rows: Float64, seed: int, settings: Settings) -> dict[str, Array]:
+    def fit(self, training: Training) -> Fitted:
         # Imported here: workers load this module to score and must not pay for scikit-learn.
         from sklearn.decomposition import PCA
         from sklearn.preprocessing import StandardScaler
 
-        check_settings(self, settings)
-        scaler = StandardScaler().fit(rows)
-        scaled = scaler.transform(rows)
-        count = _components(settings, scaled)
-        pca = PCA(n_components=count, random_state=seed).fit(scaled)
-        return {
-            "mean": np.ascontiguousarray(scaler.mean_, dtype=np.float64),
-            "scale": np.ascontiguousarray(scaler.scale_, dtype=np.float64),
-            "center": np.ascontiguousarray(pca.mean_, dtype=np.float64),
-            "components": np.ascontiguousarray(pca.components_, dtype=np.float64),
-        }
+        check_settings(self, training.settings)
+        scaler = StandardScaler().fit(training.rows)
+        scaled = scaler.transform(training.rows)
+        count = _components(training.settings, scaled)
+        pca = PCA(n_components=count, random_state=training.seed).fit(scaled)
+        return Fitted(
+            {
+                "mean": np.ascontiguousarray(scaler.mean_, dtype=np.float64),
+                "scale": np.ascontiguousarray(scaler.scale_, dtype=np.float64),
+                "center": np.ascontiguousarray(pca.mean_, dtype=np.float64),
+                "components": np.ascontiguousarray(pca.components_, dtype=np.float64),
+            }
+        )
 
     def scorer(self, artifact: Artifact) -> PcaScorer:
         no_graph(artifact, "mean", "scale", "center", "components")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from swapstream.models.arrays import Array, Float64
+from swapstream.models.arrays import Float64
 from swapstream.models.artifact import Artifact
-from swapstream.models.kinds.base import Kind, Settings, check_settings, no_graph, vector
+from swapstream.models.kinds.base import Fitted, Kind, Training, no_graph, vector
+from swapstream.models.kinds.settings import check_settings
 from swapstream.models.statistics import moments
 
 
@@ -21,10 +22,10 @@ class ZScore(Kind):
 
     NAME = "zscore"
 
-    def fit(self, rows: Float64, seed: int, settings: Settings) -> dict[str, Array]:
-        check_settings(self, settings)
-        mean, deviation = moments(rows)
-        return {"mean": mean, "deviation": deviation}
+    def fit(self, training: Training) -> Fitted:
+        check_settings(self, training.settings)
+        mean, deviation = moments(training.rows)
+        return Fitted({"mean": mean, "deviation": deviation})
 
     def scorer(self, artifact: Artifact) -> ZScoreScorer:
         no_graph(artifact, "mean", "deviation")

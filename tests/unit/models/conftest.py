@@ -7,13 +7,13 @@ import pytest
 from swapstream.models.arrays import Float64
 from swapstream.models.artifact import Artifact
 from swapstream.models.kinds import KINDS
-from tests.unit.models.examples import make, sample
+from tests.unit.models.examples import example, sample
 
 
 @pytest.fixture(params=sorted(KINDS))
 def artifact(request: pytest.FixtureRequest) -> Artifact:
     """One artifact of each kind there is."""
-    return make(request.param)
+    return example(request.param)
 
 
 @pytest.fixture

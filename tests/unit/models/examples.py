@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from swapstream.models import pack, train
 from swapstream.models.arrays import Float64
 from swapstream.models.artifact import Artifact
+from swapstream.models.kinds import KINDS
 from swapstream.models.manifest import Lineage
 
 LINEAGE = Lineage(author="Ada <ada@example.org>", created="2026-01-01T00:00:00+00:00", command="test", seed=0)
@@ -44,12 +47,39 @@ def sample(count: int = 500, seed: int = 0) -> Float64:
     return rows
 
 
+RULES = "a > 1 or b > 60: 2; d < -12 and (e == 7 or c / a > 3)\nmax(abs(a), abs(d + 4)) > 6"
+SETTINGS: dict[str, dict[str, int | float | str]] = {
+    "rules": {"rules": RULES},
+    "isolation_forest": {"trees": 20},
+    "autoencoder": {"hidden": 2, "epochs": 20},
+}
+
+
+def truth(rows: Float64) -> NDArray[np.bool_]:
+    """Which rows are called anomalies: those with much of a, b and d together."""
+    found: NDArray[np.bool_] = rows[:, 0] + (rows[:, 1] - 50) / 10 + (rows[:, 3] + 4) / 3 > 2
+    return found
+
+
+def normal(kind: str, rows: Float64) -> Float64:
+    """The rows that a threshold is calibrated on: all but known anomalies, where the kind knows them."""
+    return rows[~truth(rows)] if KINDS[kind].LABELS else rows
+
+
+@cache
+def example(kind: str) -> Artifact:
+    """`make(kind)`, made once."""
+    return make(kind)
+
+
 def make(kind: str, **changes: object) -> Artifact:
     """An artifact of this kind; a graph for the kind that is not trained here."""
     build: Callable[..., Artifact] = train
     model: object = kind
+    given: dict[str, object] = {"name": "demo", "lineage": LINEAGE, "settings": SETTINGS.get(kind, {})}
     if kind == "onnx":
         build, model = pack, graph(AUTOENCODER)
-        changes = {"score": "reconstruction_error", **changes}
-    given: dict[str, object] = {"name": "demo", "lineage": LINEAGE, **changes}
-    return build(model, sample(), NAMES, **given)
+        given = {"name": "demo", "lineage": LINEAGE, "score": "reconstruction_error"}
+    elif KINDS[kind].LABELS:
+        given["labels"] = truth(sample())
+    return build(model, sample(), NAMES, **{**given, **changes})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from functools import cache
 
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidArtifact, InvalidSettings, UnknownName
 from swapstream.models.gate import check
 from swapstream.models.kinds import KINDS, kind_of, scorer
-from tests.unit.models.examples import LINEAGE, NAMES, make, sample
+from tests.unit.models.examples import LINEAGE, NAMES, example, make, sample
 
 
 def test_kinds_are_found() -> None:
@@ -57,7 +56,7 @@ def test_every_kind_here_is_bitwise(artifact: Artifact) -> None:
 @settings(deadline=None, max_examples=40)
 @given(cuts=st.lists(st.integers(0, 300), max_size=8), shift=st.integers(0, 130))
 def test_bits_do_not_depend_on_batching(kind: str, cuts: list[int], shift: int) -> None:
-    loaded = scorer(_cached(kind))
+    loaded = scorer(example(kind))
     rows = sample(300, seed=2)
     whole = loaded.score(rows)
     parts = [loaded.score(part) for part in np.split(rows, sorted(cuts))]
@@ -177,8 +176,3 @@ def test_training_rows_are_checked(rows: Float64, line: str) -> None:
 def test_names_must_fit_the_columns() -> None:
     with pytest.raises(InvalidArtifact, match="2 feature names for 5 columns"):
         train("zscore", sample(), ["a", "b"], name="demo", lineage=LINEAGE)
-
-
-@cache
-def _cached(kind: str) -> Artifact:
-    return make(kind)

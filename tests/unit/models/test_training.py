@@ -17,7 +17,7 @@ from swapstream.models.contributions import contributions
 from swapstream.models.errors import InvalidSettings
 from swapstream.models.kinds import scorer
 from swapstream.models.lineage import array_source, file_source, lineage
-from tests.unit.models.examples import make, sample
+from tests.unit.models.examples import make, normal, sample
 
 
 @given(
@@ -45,15 +45,18 @@ def test_a_threshold_needs_finite_scores(scores: list[float]) -> None:
 @pytest.mark.parametrize("rate", [0.0, 0.001, 0.05])
 def test_the_alarm_rate_holds_on_the_training_rows(artifact: Artifact, rate: float) -> None:
     model = make(artifact.manifest.kind, alarm_rate=rate)
-    scores = scorer(model).score(sample())
-    assert (scores > model.manifest.threshold).sum() == int(rate * 500)
+    rows = normal(artifact.manifest.kind, sample())
+    above = int((scorer(model).score(rows) > model.manifest.threshold).sum())
+    allowed = int(rate * len(rows))
+    assert above <= allowed
+    assert above == allowed or artifact.manifest.kind == "rules"  # their scores are few different ones
 
 
 def test_contributions_name_the_feature_that_stands_out(artifact: Artifact) -> None:
     loaded, reference = scorer(artifact), artifact.manifest.reference
     rows = np.tile(reference.median, (3, 1))
     rows[np.arange(3), [0, 1, 3]] += [50.0, 500.0, 150.0]
-    found = contributions(loaded, rows, reference)
+    found = contributions(loaded, rows, artifact.manifest)
     assert found.shape == (3, 5)
     assert found.argmax(axis=1).tolist() == [0, 1, 3]
     assert found[:, 4].tolist() == [0.0, 0.0, 0.0]
@@ -63,17 +66,18 @@ def test_contributions_are_score_minus_score_at_the_median(artifact: Artifact) -
     loaded, rows, reference = scorer(artifact), sample(7, seed=8), artifact.manifest.reference
     moved = rows.copy()
     moved[:, 2] = reference.median[2]
-    found = contributions(loaded, rows, reference)
+    found = contributions(loaded, rows, artifact.manifest)
     assert found[:, 2].tobytes() == (loaded.score(rows) - loaded.score(moved)).tobytes()
-    assert contributions(loaded, rows[3:4], reference).tobytes() == found[3:4].tobytes()
-    assert contributions(loaded, rows[:0], reference).shape == (0, 5)
+    assert contributions(loaded, rows[3:4], artifact.manifest).tobytes() == found[3:4].tobytes()
+    assert contributions(loaded, rows[:0], artifact.manifest).shape == (0, 5)
 
 
 def test_reference_statistics(artifact: Artifact) -> None:
     reference = artifact.manifest.reference
-    np.testing.assert_allclose(reference.median, np.median(sample(), axis=0))
-    np.testing.assert_allclose(reference.mean, sample().mean(axis=0))
-    np.testing.assert_allclose(reference.deviation, sample().std(axis=0), atol=1e-12)
+    rows = normal(artifact.manifest.kind, sample())
+    np.testing.assert_allclose(reference.median, np.median(rows, axis=0))
+    np.testing.assert_allclose(reference.mean, rows.mean(axis=0))
+    np.testing.assert_allclose(reference.deviation, rows.std(axis=0), atol=1e-12)
 
 
 def test_golden_rows_hold_the_extremes(artifact: Artifact) -> None:

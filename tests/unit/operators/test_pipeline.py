@@ -106,7 +106,7 @@ def test_whatever_a_library_raises_while_a_model_is_loaded_is_its_reason(monkeyp
     def raising(artifact: Artifact) -> None:
         raise RuntimeError("no such op" + "!" * 1_000)
 
-    monkeypatch.setattr("swapstream.operators.pipeline.scorer", raising)
+    monkeypatch.setattr("swapstream.models.gate.scorer", raising)
     errors = process(pipeline(champion="a:1"), ["pump-1"]).roles[0].errors
     assert errors[0].startswith("RuntimeError: no such op!")
     assert len(errors[0]) == 200
@@ -117,7 +117,7 @@ def test_scores_of_another_shape_are_an_error(monkeypatch: pytest.MonkeyPatch) -
         def score(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             return rows[:, :1]
 
-    monkeypatch.setattr("swapstream.operators.pipeline.scorer", lambda artifact: Column())
+    monkeypatch.setattr("swapstream.models.gate.scorer", lambda artifact: Column())
     assert "shape" in process(pipeline(champion="a:1"), ["pump-1"]).roles[0].errors[0]
 
 
