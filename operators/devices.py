@@ -1,231 +1,324 @@
-"""The device table: what a shard remembers about each device, as columns, and its bytes: snapshots and journals.
-
-A snapshot is all of it. A journal is what changed since the one before, so that a frame that touched 250 of 100,000
-devices writes 250 rows: a table is a snapshot plus the journals after it, in order, none left out. Both are msgpack
-with a version, the layout, device ids and raw little-endian columns; the same content gives the same bytes, whatever
-frames and journals it came from.
-"""
+"""The device table: what a shard remembers about each device, as columns."""
 
 from __future__ import annotations
 
-import hashlib
-import sys
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from itertools import repeat
+from typing import Any
 
-import msgspec
 import numpy as np
-from msgspec import Meta
 
-from swapstream.models.errors import InvalidDefinition
+from swapstream.operators.device_log import DeviceLog
+from swapstream.operators.device_rows import DeviceRows, encode_snapshot
 from swapstream.operators.frame import Float64, Int64
+from swapstream.operators.layout import Layout
+from swapstream.operators.recency import NEVER, Recency
+from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 
-Width = Annotated[int, Meta(ge=1, le=65_536)]
-Decoded = TypeVar("Decoded")
-
-
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """State of one extractor: columns (name → float64s a device) and what gives them their meaning.
-
-    `key` is its prefix in the table, `settings` are canonical JSON with the fields, `version` that of its code.
-    """
-
-    key: str
-    name: str
-    version: int
-    schema_version: int
-    settings: str
-    columns: dict[str, Width]
-
-
-class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All columns of a table."""
-
-    parts: tuple[Part, ...]
-
-    @property
-    def columns(self) -> dict[str, int]:
-        """Column of the table → width."""
-        return {f"{part.key}.{column}": width for part in self.parts for column, width in part.columns.items()}
-
-    @property
-    def digest(self) -> bytes:
-        """Names a layout in journals."""
-        return hashlib.sha256(msgspec.msgpack.encode(self)).digest()[:16]
-
-
-class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="devices", tag_field="kind"):
-    """A whole table: `seen` and `columns` hold one row a device, in the order of `devices`."""
-
-    layout: Layout
-    devices: list[str]
-    seen: bytes
-    columns: dict[str, bytes]
-    v: Literal[1] = 1
-
-
-class Journal(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="journal", tag_field="kind"):
-    """Changed rows: `slots` (ascending int64) of a table that had `base` devices before `devices` were added."""
-
-    layout: bytes
-    base: int
-    devices: list[str]
-    slots: bytes
-    seen: bytes
-    columns: dict[str, bytes]
-    v: Literal[1] = 1
-
-
-class Slots(dict[str, int]):
-    """Device → slot, numbered in the order of first appearance. Looking up an unknown device adds it."""
-
-    def __missing__(self, device: str) -> int:
-        slot = self[device] = len(self)
-        return slot
+BEGINNING = np.iinfo(np.int64).min
 
 
 class DeviceTable:
-    """Rows of float64 columns by device, and the log time (ms) at which each was last seen.
+    """Rows of float64 columns by device, and when each was last seen; bounded by a retention.
 
-    `columns` (name → [capacity, width]) and `seen` ([capacity]) have room for more rows than `len()`; new devices
-    start with zeros. The rows handed out by `slots` count as changed. `needs_rebase`: the bytes it came from have
-    another layout, so that no journal can follow them; write `rebase()` instead.
+    - columns: name → [capacity, width], rings: name → [capacity, depth, width] (see `Part`). There is room for more
+      rows than devices. New devices start with zeros in columns; rings are the caller's to fill.
+    - names: device of each slot, None where none lives. Slots of the forgotten are used again, so which slot a device
+      has depends on frames; nothing else does.
+    - clock: log time, the running maximum of all records' log timestamps, in ms.
+
+    What is stored is a set of entries (key → bytes). `changes()` gives those to put, or with None to remove, since the
+    call before; `rebase()` gives all of them, to replace whatever was there. `needs_rebase`: only that can follow.
     """
 
-    def __init__(self, layout: Layout, capacity: int = 64) -> None:
-        self.layout = layout
+    def __init__(self, layout: Layout, retention: Retention = DEFAULT_RETENTION, capacity: int = 64) -> None:
+        self.layout, self.retention = layout, retention
         self.columns: dict[str, Float64] = {name: np.zeros((capacity, w)) for name, w in layout.columns.items()}
-        self.seen: Int64 = np.zeros(capacity, np.int64)
-        self._slots = Slots()
-        self._dirty = np.zeros(capacity, bool)
-        self._base = 0
-        self.needs_rebase = False
-        self._digest = layout.digest
+        self.rings: dict[str, Float64] = {
+            name: np.zeros((capacity, *size)) for name, (_, *size) in layout.rings.items()
+        }
+        self.names: list[str | None] = []
+        self.recency = Recency(capacity)
+        self.clock = BEGINNING
+        self.needs_rebase = True
+        self._slots: dict[str, int] = {}
+        self._free: list[int] = []
+        self._freed: list[int] = []
+        self._log = DeviceLog(layout)
+        self._unwritten = np.zeros(capacity, bool)
+        self._renewed = np.zeros(capacity, bool)
+        self._written = np.zeros(capacity, np.int64)
 
     def __len__(self) -> int:
         return len(self._slots)
 
     @property
     def devices(self) -> list[str]:
-        """Ids in the order of their slots."""
-        return list(self._slots)
+        """Ids, the one seen longest ago first."""
+        return [self.names[slot] for slot in self._by_age().tolist()]  # type: ignore[misc]
+
+    @property
+    def seen(self) -> Int64:
+        """Log clock (ms) at each device's last record, in the order of `devices`."""
+        return self.recency.seen[self._by_age()]
+
+    # -- records
 
     def slots(self, devices: Sequence[str], log_times: Int64) -> Int64:
-        """Slots [n] of the devices of a frame's records, in the log's order; marks them changed and seen."""
-        slots = np.fromiter(map(self._slots.__getitem__, devices), np.int64, len(devices))
-        self._grow(len(self._slots))
-        self.seen[slots] = log_times
-        self._dirty[slots] = True
+        """Slots [n ≥ 1] of the devices of a frame's records, in the log's order; marks them seen.
+
+        A device that the retention lets go between two of these records has another slot after that: its state is new.
+        What is forgotten is decided record by record, the same for every cutting into frames.
+        """
+        clock = np.maximum(np.maximum.accumulate(log_times), self.clock)
+        self.clock = int(clock[-1])
+        self._remove(self.recency.before(int(clock[0]) - self.retention.evict_after))
+        self._release()
+        found = np.fromiter(map(self._slots.get, devices, repeat(-1)), np.int64, len(devices))
+        slots = found if self._stay(found, clock) and self._admit(found, devices) else self._one_by_one(devices, clock)
+        self._grow(len(self.names))
+        self.recency.touch(slots, clock)
+        if slots is not found:
+            self.recency.forget(slots[[self.names[slot] is None for slot in slots.tolist()]])
+            self._release()
+        self._unwritten[slots] = True
         return slots
 
-    def take_journal(self) -> bytes:
-        """What changed since the journal before (or `rebase`, or reading the table)."""
-        rows = np.flatnonzero(self._dirty[: len(self)])
-        new = list(self._slots)[self._base :] if len(self) > self._base else []
-        columns = {name: _bytes(array[rows]) for name, array in self.columns.items()}
-        journal = Journal(self._digest, self._base, new, _bytes(rows), _bytes(self.seen[rows]), columns)
-        self._clean()
-        return msgspec.msgpack.encode(journal)
+    def retain(self, retention: Retention) -> None:
+        """From the next record on, under other bounds."""
+        for evict_after in (self.retention.evict_after, retention.evict_after):
+            self._remove(self.recency.before(self.clock - evict_after) if len(self) else np.empty(0, np.int64))
+        self._remove(self.recency.oldest(max(0, len(self) - retention.max)))
+        self._release()
+        self.retention = retention
 
-    def apply_journal(self, data: bytes) -> None:
-        """Take over the changes that another table wrote after the state that this one has. Raises InvalidDefinition,
-        and then leaves the table as it was."""
-        journal = _decode(data, Journal)
-        if journal.layout != self._digest:
-            raise InvalidDefinition("device journal is of another layout than the table it is applied to")
-        if journal.base != len(self):
-            raise InvalidDefinition(
-                f"device journal follows a table of {journal.base} devices, this one has {len(self)}: one is missing"
-            )
-        slots = _array(journal.slots, np.dtype("<i8"), "slots")
-        total = self._total(journal)
-        if len(slots) and (slots[0] < 0 or slots[-1] >= total or (np.diff(slots) <= 0).any()):
-            raise InvalidDefinition(f"device journal has slots out of order or beyond {total}")
-        seen, columns = _rows(journal, self.layout, len(slots))
-        self._write(journal.devices, slots, seen, columns)
+    def _stay(self, found: Int64, clock: Int64) -> bool:
+        """Whether no device of these can grow too old between the first of these records and the last."""
+        limit = self.clock - self.retention.evict_after
+        known = found[found >= 0]
+        return int(clock[0]) >= limit and (not len(known) or int(self.recency.seen[known].min()) >= limit)
 
-    def snapshot(self) -> bytes:
-        """The whole table. Journals go on as if nothing had happened."""
-        n = len(self)
-        columns = {name: _bytes(array[:n]) for name, array in self.columns.items()}
-        return msgspec.msgpack.encode(Snapshot(self.layout, list(self._slots), _bytes(self.seen[:n]), columns))
+    def _admit(self, found: Int64, devices: Sequence[str]) -> bool:
+        """Give slots to the new among the devices (−1 in `found`, filled in); false, and nothing done, when that may
+        need one of the others."""
+        places = np.flatnonzero(found < 0).tolist()
+        if not places:
+            return True
+        new = dict.fromkeys(devices[place] for place in places)
+        excess = len(self) + len(new) - self.retention.max
+        if excess > 0:
+            oldest = self.recency.oldest(excess)
+            if len(oldest) < excess or np.isin(oldest, found).any():
+                return False
+            self._remove(oldest)
+            self._release()
+        self._add(new)
+        found[places] = [self._slots[devices[place]] for place in places]
+        return True
 
-    def rebase(self) -> bytes:
-        """A snapshot that the next journal follows: for folding journals."""
-        self._clean()
-        self.needs_rebase = False
-        return self.snapshot()
+    def _one_by_one(self, devices: Sequence[str], clock: Int64) -> Int64:
+        """Slots of records where who is forgotten depends on the records themselves. A slot that is freed here stays
+        empty until the frame is done, since earlier records of the frame still work in it."""
+        slots: list[int] = []
+        touched: OrderedDict[int, int] = OrderedDict()
+        waiting = iter(self.recency.oldest(2 * len(devices)).tolist())
+        for device, now in zip(devices, clock.tolist(), strict=True):
+            slot = self._slots.get(device, -1)
+            if slot >= 0 and now - touched.get(slot, int(self.recency.seen[slot])) > self.retention.evict_after:
+                self._forget(slot, touched)
+                slot = -1
+            if slot < 0:
+                if len(self) >= self.retention.max:
+                    self._forget(self._first(waiting, touched), touched)
+                slot = self._add([device])
+            touched[slot] = now
+            touched.move_to_end(slot)
+            slots.append(slot)
+        return np.array(slots, np.int64)
 
-    def _write(self, devices: list[str], slots: Int64, seen: Int64, columns: dict[str, Float64]) -> None:
+    def _first(self, waiting: Iterable[int], touched: OrderedDict[int, int]) -> int:
+        """The slot seen longest ago: of those without a record in this frame if there is one."""
+        for slot in waiting:
+            if slot not in touched and self.names[slot] is not None:
+                return slot
+        return next(iter(touched))
+
+    def _forget(self, slot: int, touched: OrderedDict[int, int]) -> None:
+        touched.pop(slot, None)
+        self._remove(np.array([slot]))
+
+    # -- slots
+
+    def _add(self, devices: Iterable[str]) -> int:
+        """Give each device a slot of its own, zeroed; returns the last one."""
+        slots = []
         for device in devices:
-            self._slots[device] = len(self._slots)
-        self._grow(len(self))
-        self.seen[slots] = seen
-        for name, array in columns.items():
-            self.columns[name][slots] = array
-        self._clean()
+            slot = self._free.pop() if self._free else len(self.names)
+            if slot == len(self.names):
+                self.names.append(device)
+            else:
+                self.names[slot] = device
+            self._slots[device] = slot
+            slots.append(slot)
+        self._grow(len(self.names))
+        for array in self.columns.values():
+            array[slots] = 0.0
+        self._written[slots] = 0
+        self._renewed[slots] = True
+        return slots[-1]
 
-    def _total(self, journal: Journal) -> int:
-        if len(set(journal.devices)) < len(journal.devices) or not self._slots.keys().isdisjoint(journal.devices):
-            raise InvalidDefinition("device journal names a new device that is there already")
-        return len(self) + len(journal.devices)
+    def _remove(self, slots: Int64) -> None:
+        if not len(slots):
+            return
+        for slot in slots.tolist():
+            device = self.names[slot]
+            assert device is not None
+            del self._slots[device]
+            self.names[slot] = None
+        self._freed += slots.tolist()
+        self.recency.forget(slots)
+        self._unwritten[slots] = True
 
-    def _clean(self) -> None:
-        self._dirty[:] = False
-        self._base = len(self)
+    def _release(self) -> None:
+        """What was freed may be used again."""
+        self._free += self._freed
+        self._freed = []
 
     def _grow(self, size: int) -> None:
         """Double the capacity until `size` rows fit."""
-        capacity = len(self.seen)
+        capacity = len(self._unwritten)
         if size <= capacity:
             return
         while capacity < size:
             capacity *= 2
-        self.seen = _padded(self.seen, capacity)
-        self._dirty = _padded(self._dirty, capacity)
+        self.recency.grow(capacity)
+        self._unwritten, self._renewed = _padded(self._unwritten, capacity), _padded(self._renewed, capacity)
+        self._written = _padded(self._written, capacity)
         self.columns = {name: _padded(array, capacity) for name, array in self.columns.items()}
+        self.rings = {name: _padded(array, capacity) for name, array in self.rings.items()}
+
+    def _by_age(self) -> Int64:
+        living = np.flatnonzero(self.recency.order != NEVER)
+        return living[np.argsort(self.recency.order[living])]
+
+    # -- bytes
+
+    def snapshot(self) -> bytes:
+        """The whole table in one piece: the same content gives the same bytes, whatever frames and entries it came
+        from. Changes go on as if nothing had happened."""
+        return encode_snapshot(self.layout, self.rows(self._by_age()))
+
+    def rebase(self) -> dict[str, bytes | None]:
+        """All entries, to replace what is there."""
+        self._settle(np.flatnonzero(self._unwritten))
+        self.needs_rebase = False
+        return self._log.rebase(self)
+
+    def changes(self) -> dict[str, bytes | None]:
+        """Entries to put, or with None to remove, since the call before, or since the table was read."""
+        slots = np.flatnonzero(self._unwritten[: len(self.names)])
+        if not len(slots):
+            return {}
+        entries = self._log.changes(self, slots, self._renewed[slots], self._written[slots])
+        self._settle(slots)
+        return entries
+
+    def rows(self, slots: Int64, renewed: Any = None, written: Int64 | None = None) -> DeviceRows:
+        """Rows of slots where devices live, whole, or what of them is new."""
+        if renewed is None or written is None:
+            renewed, written = np.ones(len(slots), bool), np.zeros(len(slots), np.int64)
+        names = self.names
+        fresh = {counter: self.columns[counter][slots, 0].astype(np.int64) - written for counter in self._counters()}
+        return DeviceRows(
+            slots,
+            renewed,
+            [names[slot] for slot in slots[renewed].tolist()],  # type: ignore[misc]
+            self.recency.order[slots],
+            self.recency.seen[slots],
+            {name: array[slots] for name, array in self.columns.items()},
+            fresh,
+            {ring: self._cells(ring, slots, fresh[counter]) for ring, (counter, *_) in self.layout.rings.items()},
+        )
+
+    def restore(self, rows: DeviceRows) -> None:
+        """Take over stored rows; `finish` when all are there."""
+        slots = rows.slots
+        self._reserve(int(slots.max(initial=-1)) + 1)
+        for slot, device in zip(slots[rows.renewed].tolist(), rows.devices, strict=True):
+            self.names[slot] = device
+        self.recency.order[slots], self.recency.seen[slots] = rows.order, rows.seen
+        for name, array in rows.columns.items():
+            self.columns[name][slots] = array
+        for ring, (counter, depth, _) in self.layout.rings.items():
+            self._fill(ring, rows, np.minimum(rows.fresh[counter], depth))
+
+    def vacate(self, slots: Int64) -> None:
+        """Stored rows say that no device lives there."""
+        self._reserve(int(slots.max(initial=-1)) + 1)
+        for slot in slots.tolist():
+            self.names[slot] = None
+        self.recency.order[slots] = NEVER
+
+    def finish(self, log: DeviceLog | None = None) -> DeviceTable:
+        """Ready for records, after all stored rows; changes go on with `log`. Raises ValueError when a device is there
+        twice."""
+        living = {device: slot for slot, device in enumerate(self.names) if device is not None}
+        self._free = [slot for slot, device in enumerate(self.names) if device is None]
+        if len(living) + len(self._free) < len(self.names):
+            raise ValueError("a device is there twice")
+        self._slots = living
+        self.recency.take_over(self.recency.seen, self.recency.order)
+        seen = self.recency.seen[self.recency.order != NEVER]
+        self.clock = int(seen.max()) if len(seen) else BEGINNING
+        self._settle(np.arange(len(self.names)))
+        self._log, self.needs_rebase = log or self._log, log is None
+        return self
+
+    def reshaped(self, layout: Layout) -> DeviceTable:
+        """The same devices in the same slots of another layout, columns all zeros."""
+        other = DeviceTable(layout, self.retention, len(self._unwritten))
+        other.names, other._slots, other._free = list(self.names), dict(self._slots), list(self._free)
+        other.clock = self.clock
+        other.recency.take_over(self.recency.seen.copy(), self.recency.order.copy())
+        return other
+
+    def _reserve(self, size: int) -> None:
+        self._grow(size)
+        self.names += [None] * (size - len(self.names))
+
+    def _counters(self) -> set[str]:
+        return {counter for counter, *_ in self.layout.rings.values()}
+
+    def _settle(self, slots: Int64) -> None:
+        """All of these is written."""
+        self._unwritten[slots] = self._renewed[slots] = False
+        for counter in self._counters():
+            self._written[slots] = self.columns[counter][slots, 0]
+
+    def _cells(self, ring: str, slots: Int64, fresh: Int64) -> Float64:
+        """The newest readings of each slot, oldest first."""
+        counter, depth, _ = self.layout.rings[ring]
+        many = np.minimum(fresh, depth)
+        numbers = _numbers(self.columns[counter][slots, 0].astype(np.int64), many)
+        cells: Float64 = self.rings[ring][np.repeat(slots, many), numbers % depth]
+        return cells
+
+    def _fill(self, ring: str, rows: DeviceRows, many: Int64) -> None:
+        """Put the newest readings of each row where they belong; a new device's oldest fills the cells not reached."""
+        counter, depth, _ = self.layout.rings[ring]
+        cells, array = rows.cells[ring], self.rings[ring]
+        new = np.flatnonzero(rows.renewed & (many > 0))
+        array[rows.slots[new]] = cells[(np.cumsum(many) - many)[new], None]
+        numbers = _numbers(rows.columns[counter][:, 0].astype(np.int64), many)
+        array[np.repeat(rows.slots, many), numbers % depth] = cells
 
 
-def read_table(snapshot: bytes, journals: Iterable[bytes] = ()) -> DeviceTable:
-    """The table that was written, under the layout it was written with. Raises InvalidDefinition for other bytes."""
-    read = _decode(snapshot, Snapshot)
-    n = len(read.devices)
-    if len(set(read.devices)) < n:
-        raise InvalidDefinition("device snapshot names a device twice")
-    seen, columns = _rows(read, read.layout, n)
-    table = DeviceTable(read.layout, max(64, n))
-    table._write(read.devices, np.arange(n), seen, columns)
-    for journal in journals:
-        table.apply_journal(journal)
-    return table
-
-
-def _decode(data: bytes, kind: type[Decoded]) -> Decoded:
-    try:
-        return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
-        raise InvalidDefinition(f"device state is not a {kind.__name__.lower()} of version 1: {error}") from error
-
-
-def _rows(read: Snapshot | Journal, layout: Layout, n: int) -> tuple[Int64, dict[str, Float64]]:
-    """seen [n] and columns [n, width], sizes checked."""
-    widths = layout.columns
-    if read.columns.keys() != widths.keys():
-        raise InvalidDefinition(f"device state has columns {', '.join(read.columns)}, allowed are {', '.join(widths)}")
-    seen = _array(read.seen, np.dtype("<i8"), "seen", n)
-    columns = {name: _array(read.columns[name], np.dtype("<f8"), name, n * w) for name, w in widths.items()}
-    return seen, {name: column.reshape(n, -1 if n else widths[name]) for name, column in columns.items()}
-
-
-def _array(data: bytes, dtype: np.dtype[Any], name: str, size: int | None = None) -> Any:
-    if len(data) % 8 or (size is not None and len(data) != 8 * size):
-        allowed = "a multiple of 8" if size is None else 8 * size
-        raise InvalidDefinition(f"device state: {name} has {len(data)} bytes, allowed is {allowed}")
-    return np.frombuffer(data, dtype)
-
-
-def _bytes(array: Float64 | Int64) -> bytes:
-    return (array.byteswap() if sys.byteorder == "big" else array).tobytes()
+def _numbers(counts: Int64, many: Int64) -> Int64:
+    """Of rows with `counts` readings the numbers of the last `many`, one after the other."""
+    ends = np.cumsum(many)
+    numbers: Int64 = np.repeat(counts - ends, many) + np.arange(ends[-1] if len(ends) else 0)
+    return numbers
 
 
 def _padded(array: Any, capacity: int) -> Any:

@@ -21,6 +21,7 @@ from pyflink.datastream.state import (
 
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.definitions import Definitions
+from swapstream.operators.device_store import BASE
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.ledger import LedgerRow
 from swapstream.operators.pipelines import Pipelines
@@ -91,6 +92,8 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self.head = runtime_context.get_state(ValueStateDescriptor("head", binary()))
+        self.table = runtime_context.get_map_state(MapStateDescriptor("table", Types.STRING(), binary()))
+        # Where version 1 kept the table: read, and emptied when the table is first written.
         self.base = runtime_context.get_state(ValueStateDescriptor("base", binary()))
         self.journal = runtime_context.get_list_state(ListStateDescriptor("journal", binary()))
         self.held = runtime_context.get_list_state(ListStateDescriptor("held", binary()))
@@ -160,8 +163,15 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             shard = self.shards[partition] = Shard(partition, self.assignment, self.definitions, self.pipelines)
             head = self.head.value()
             if head is not None:
-                shard.restore_parts(head, self.base.value(), list(self.journal.get()), list(self.held.get()))
+                shard.restore_parts(head, self._entries(), list(self.held.get()))
         return shard
+
+    def _entries(self) -> dict[str, bytes]:
+        """What is stored of the device table."""
+        base = self.base.value()
+        if base is None:
+            return dict(self.table.items())
+        return {BASE: base} | {f"journal/{number:012}": journal for number, journal in enumerate(self.journal.get())}
 
     def _carry(self, shard: Shard, emissions: list[Emission], ctx: Any) -> Iterator[Any]:
         """Write the shard's changes, come back for what it holds, and send what it emits."""
@@ -185,11 +195,14 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
 
     def _write(self, change: Change) -> None:
         self.head.update(change.head)
-        if change.base is not None:
-            self.base.update(change.base)
-            self.journal.clear()
-        elif change.journal is not None:
-            self.journal.add(change.journal)
+        if change.anew:
+            for state in (self.table, self.base, self.journal):
+                state.clear()
+        for key, entry in change.table.items():
+            if entry is None:
+                self.table.remove(key)
+            else:
+                self.table.put(key, entry)
         if change.released:
             self.held.update(change.held)
         else:

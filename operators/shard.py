@@ -7,6 +7,7 @@ starting ──(parameters read to the end seen at submit)──> running ──
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -16,6 +17,7 @@ from swapstream.models.errors import InvalidDefinition, InvalidToken, OutOfOrder
 from swapstream.operators.anomalies import anomalies
 from swapstream.operators.dead_letters import dead_letter
 from swapstream.operators.definitions import Definitions
+from swapstream.operators.device_store import BASE
 from swapstream.operators.devices import DeviceTable
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.ledger import LedgerRow, LedgerWriter
@@ -70,11 +72,12 @@ class Head(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True, gc=False):
-    """What of the state is to be written: `base` replaces the device table and its journals, `journal` follows them."""
+    """What of the state is to be written: entries of the device table to put, or with None to remove; `anew`: they replace
+    all that are there. `held` is added to the held frames, or replaces them when some were `released`."""
 
     head: bytes
-    base: bytes | None
-    journal: bytes | None
+    table: dict[str, bytes | None]
+    anew: bool
     held: list[bytes]
     released: bool
 
@@ -113,9 +116,6 @@ class Shard:
         self._ledger = LedgerWriter(f"{assignment.namespace}/{assignment.deployment}/{assignment.topic}/{partition}")
         self._new_held: list[bytes] = []
         self._released = False
-        self._rebase = True
-        self._journal_bytes = 0
-        self._base_bytes = 0
 
     # -- input
 
@@ -150,17 +150,13 @@ class Shard:
     # -- state
 
     def changes(self) -> Change:
-        """What changed since the last call. The table's journal is folded into a new base once it outgrew the old one."""
-        base = journal = None
+        """What changed since the last call."""
+        anew = self.table is not None and self.table.needs_rebase
+        entries: dict[str, bytes | None] = {}
         if self.table is not None:
-            if self._rebase or self._journal_bytes > max(1 << 20, self._base_bytes):
-                base = self.table.rebase()
-                self._rebase, self._journal_bytes, self._base_bytes = False, 0, len(base)
-            else:
-                journal = self.table.take_journal()
-                self._journal_bytes += len(journal)
+            entries = self.table.rebase() if anew else self.table.changes()
         held = [encode_raw(raw) for raw in self.held] if self._released else self._new_held
-        change = Change(msgspec.msgpack.encode(self.head), base, journal, held, self._released)
+        change = Change(msgspec.msgpack.encode(self.head), entries, anew, held, self._released)
         self._new_held, self._released = [], False
         return change
 
@@ -173,11 +169,11 @@ class Shard:
     def restore(self, snapshot: bytes) -> None:
         """Take over what `snapshot` gave; `changes` then gives all of it. Raises InvalidDefinition."""
         found = read(snapshot, Snapshot, InvalidDefinition, "a shard's snapshot")
-        self.restore_parts(found.head, found.table, [], found.held)
-        self._rebase = self._released = True
+        self.restore_parts(found.head, {} if found.table is None else {BASE: found.table}, found.held)
+        self._released = True
 
-    def restore_parts(self, head: bytes, base: bytes | None, journals: list[bytes], held: list[bytes]) -> None:
-        """Take over what `changes` gave over time: the last head and base, and the journals and held frames since."""
+    def restore_parts(self, head: bytes, table: Mapping[str, bytes], held: list[bytes]) -> None:
+        """Take over what `changes` gave over time: the last head, the table's entries that are there, and the held frames."""
         self.head = read(head, Head, InvalidDefinition, "a shard's state")
         if self.head.v != VERSION:
             raise InvalidDefinition(f"shard state of version {self.head.v}: this release reads version {VERSION}")
@@ -185,11 +181,8 @@ class Shard:
         self._ledger.prev = self.head.ledger
         if self.head.started:
             self.pipeline = self.pipelines.get(self.head.plan)
-            self.table = (
-                self.pipeline.extractor.restore(base, journals) if base is not None else self.pipeline.extractor.table()
-            )
-            self._rebase = base is None or self.table.needs_rebase
-            self._base_bytes, self._journal_bytes = len(base or b""), sum(map(len, journals))
+            extractor = self.pipeline.extractor
+            self.table = extractor.restore(table) if table else extractor.table()
 
     @property
     def waiting(self) -> bool:
@@ -239,7 +232,6 @@ class Shard:
         self.pipeline = self.pipelines.get(digest)
         extractor = self.pipeline.extractor
         self.table = extractor.table() if self.table is None else extractor.carry(self.table)
-        self._rebase = True
 
     def _hold(self, raw: RawFrame) -> list[Emission]:
         self.held.append(raw)

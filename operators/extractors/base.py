@@ -9,18 +9,30 @@ import msgspec
 import numpy as np
 
 from swapstream.models.errors import InvalidPlan
+from swapstream.operators.extractors.past import Past
 from swapstream.operators.extractors.rounds import Rounds
 from swapstream.operators.frame import Bool, Float64, Int64
 
 State = dict[str, Float64]
+
+MICROSECONDS = 1_000_000.0
+"""In a second: event times are in µs, features in seconds."""
+
+LIMIT = 1e150
+"""Squares of values within this, weighted or added up, stay finite: one absurd reading can't leave inf or nan in a
+device's statistics for ever."""
 
 
 class Extractor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of one extractor, and its code.
 
     Every feature and every state must be the same bits however records are cut into frames (contract C6), so
-    arithmetic runs elementwise over devices: numpy's ufuncs, never a sum, product, sort or `@` across rows. An
-    extractor implements `step`; one that can do a whole frame faster overrides `run`, with the same bits.
+    arithmetic runs elementwise over devices: numpy's ufuncs, never a sum, product, sort or `@` across rows. There are
+    two ways to write one:
+    - a recursive one implements `state` and `step`; if it can do a whole frame faster it overrides `run`, with the same
+      bits;
+    - a function of the last readings implements `depth` and `over`; the readings are kept for it, once for all such
+      extractors of a plan.
 
     - VERSION changes whenever features change for the same input; models trained on the older one no longer fit.
     - SCHEMA_VERSION changes whenever `state` means something else; `migrate` then reads the older one.
@@ -44,6 +56,18 @@ class Extractor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def features(self) -> tuple[str, ...]:
         """Names of the K features."""
+        raise NotImplementedError
+
+    def shape(self) -> tuple[int, ...]:
+        """Of a row of features, when it is more than a list of K."""
+        return ()
+
+    def depth(self) -> int:
+        """How many readings before the current one it looks back; 0: it doesn't."""
+        return 0
+
+    def over(self, past: Past) -> tuple[Float64, Bool]:
+        """Features [n, K] and warming [n] of all readings of a frame in the order of `past`, when `depth` is above 0."""
         raise NotImplementedError
 
     def state(self) -> dict[str, int]:

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
 
 from swapstream.models.errors import InvalidDefinition, InvalidPlan
-from swapstream.operators.devices import DeviceTable, Layout, Part, read_table
+from swapstream.operators.device_store import read_table
+from swapstream.operators.devices import DeviceTable
+from swapstream.operators.extractors import readings
 from swapstream.operators.extractors.base import Extractor, State
 from swapstream.operators.extractors.rounds import Rounds, rounds_of
 from swapstream.operators.extractors.spec import Spec, canonical, parse_spec, settings_of
 from swapstream.operators.frame import Bool, Float64, Frame
+from swapstream.operators.layout import Layout, Part
+from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One extractor of a composite: the places of its fields among the schema's, and its part of the device table."""
+    """One extractor of a composite: the places of its fields among the schema's, those among the readings kept (if it
+    looks back), and its part of the device table."""
 
     extractor: Extractor
     places: list[int] | slice
     part: Part
+    kept: list[int] | slice | None = None
 
     def columns(self, state: State) -> State:
         """Its columns of a table's or a frame's, under the names that it knows."""
@@ -40,19 +46,28 @@ class Composite:
       back.
     - name, version: "identity+ewm", and the versions of the members' code, "1.1".
     - digest: sha256 over code versions, settings and fields: what has the same digest computes the same features.
-    - features: K names. fields: the schema's F. layout: what its device table holds.
+    - features: K names. shape: (n, F) when that is what a row of features is, () when it is just K numbers.
+    - fields: the schema's F. layout: what its device table holds. retention: of how many devices, and how long.
     """
 
-    def __init__(self, extractors: Iterable[Extractor], fields: tuple[str, ...]) -> None:
+    def __init__(
+        self, extractors: Iterable[Extractor], fields: tuple[str, ...], retention: Retention = DEFAULT_RETENTION
+    ) -> None:
         extractors = tuple(extractors)
         keys = _keys(extractors)
-        self.fields = fields
-        self.members = tuple(_member(extractor, key, fields) for extractor, key in zip(extractors, keys, strict=True))
+        self.fields, self.retention = fields, retention
+        members = [_member(extractor, key, fields) for extractor, key in zip(extractors, keys, strict=True)]
+        self.readings = readings.part_of((member.extractor for member in members), fields)
+        kept = readings.fields_of(self.readings) if self.readings else ()
+        self.members = tuple(_looking(member, kept) for member in members)
+        self._kept = readings.places_in(kept, fields)
         self.spec = tuple(canonical(extractor) for extractor in extractors)
         self.name = "+".join(extractor.NAME for extractor in extractors)
         self.version = ".".join(str(extractor.VERSION) for extractor in extractors)
         self.features = tuple(name for member in self.members for name in member.extractor.features())
-        self.layout = Layout(tuple(member.part for member in self.members if member.part.columns))
+        self.shape = self.members[0].extractor.shape() if len(self.members) == 1 else ()
+        parts = [member.part for member in self.members if member.part.columns]
+        self.layout = Layout((*parts, self.readings) if self.readings else tuple(parts))
         identity = msgspec.msgpack.encode([fields, [member.part for member in self.members]])
         self.digest = hashlib.sha256(identity).hexdigest()
         if twice := [name for name, count in Counter(self.features).items() if count > 1]:
@@ -61,9 +76,9 @@ class Composite:
             )
 
     @classmethod
-    def parse(cls, spec: Spec, fields: tuple[str, ...]) -> Composite:
+    def parse(cls, spec: Spec, fields: tuple[str, ...], retention: Retention = DEFAULT_RETENTION) -> Composite:
         """From a plan's list, for a schema's fields. Raises InvalidPlan."""
-        return cls(parse_spec(spec), fields)
+        return cls(parse_spec(spec), fields, retention)
 
     @property
     def ref(self) -> str:
@@ -77,17 +92,21 @@ class Composite:
 
     def table(self) -> DeviceTable:
         """An empty device table."""
-        return DeviceTable(self.layout)
+        return DeviceTable(self.layout, self.retention)
 
-    def restore(self, snapshot: bytes, journals: Iterable[bytes] = ()) -> DeviceTable:
-        """The table that was written, an older SCHEMA_VERSION migrated. Raises InvalidDefinition for other
-        extractors' bytes."""
-        return self._adapt(read_table(snapshot, journals), strict=True)
+    def restore(self, entries: Mapping[str, bytes]) -> DeviceTable:
+        """The table that was written (see `read_table`), an older SCHEMA_VERSION migrated. Raises InvalidDefinition for
+        other extractors' bytes."""
+        table = read_table(entries, self.retention)
+        table.retain(self.retention)
+        return self._adapt(table, strict=True)
 
     def carry(self, table: DeviceTable) -> DeviceTable:
-        """For a swap: a new table with the devices of another composite's. State of extractors whose settings and
-        fields are the same goes on, that of others starts anew, so its devices are warming. As after a restore that
-        migrated, `needs_rebase` is set when the layout changed."""
+        """For a swap: a table with the devices of another composite's, which is used up. State of extractors whose
+        settings and fields are the same goes on, and so do the last readings of fields that both look back at; other
+        state starts anew, so its devices are warming. As after a restore that migrated, `needs_rebase` is set when the
+        layout changed."""
+        table.retain(self.retention)
         return self._adapt(table, strict=False)
 
     def extract(self, frame: Frame, table: DeviceTable) -> tuple[Float64, Bool]:
@@ -102,7 +121,15 @@ class Composite:
         rounds = rounds_of(table.slots(frame.devices, frame.timestamps))
         state = {column: array[rounds.slots] for column, array in table.columns.items()}
         values, times = frame.values[rounds.order], frame.times[rounds.order]
-        parts = [m.extractor.run(values[:, m.places], times, rounds, m.columns(state)) for m in self.members]
+        past = readings.past_of(table, values[:, self._kept], rounds, state) if self.readings else None
+        parts = [
+            m.extractor.run(values[:, m.places], times, rounds, m.columns(state))
+            if past is None or m.kept is None
+            else m.extractor.over(past.of(m.kept))
+            for m in self.members
+        ]
+        if past:
+            past.keep()
         for column, array in state.items():
             table.columns[column][rounds.slots] = array
         return _in_order(*_join(parts), rounds)
@@ -112,15 +139,15 @@ class Composite:
             return table
         if strict and len(table.layout.parts) != len(self.layout.parts):
             raise _foreign(self.layout, table.layout)
-        adapted = DeviceTable(self.layout)
-        adapted.needs_rebase = True
-        adapted.slots(table.devices, table.seen[: len(table)])
+        adapted = table.reshaped(self.layout)
         for member in self.members:
             found = _taken(member, table)
             if found is None and strict:
                 raise _foreign(self.layout, table.layout)
             for column, array in (found or {}).items():
-                adapted.columns[f"{member.part.key}.{column}"][: len(table)] = array
+                adapted.columns[f"{member.part.key}.{column}"][: len(array)] = array
+        if self.readings and not readings.carry(self.readings, table, adapted) and strict:
+            raise _foreign(self.layout, table.layout)
         return adapted
 
 
@@ -137,6 +164,12 @@ def _member(extractor: Extractor, key: str, fields: tuple[str, ...]) -> Member:
     return Member(resolved, places, part)
 
 
+def _looking(member: Member, kept: Sequence[str]) -> Member:
+    if not member.extractor.depth():
+        return member
+    return msgspec.structs.replace(member, kept=readings.places_in(member.extractor.fields, kept))
+
+
 def _keys(extractors: tuple[Extractor, ...]) -> list[str]:
     """A name for each, numbered where an extractor stands more than once."""
     seen: Counter[str] = Counter()
@@ -148,11 +181,11 @@ def _keys(extractors: tuple[Extractor, ...]) -> list[str]:
 
 
 def _taken(member: Member, table: DeviceTable) -> State | None:
-    """A member's columns [devices, width] out of a table of other extractors or of an older schema version; None: not
+    """A member's columns [slots, width] out of a table of other extractors or of an older schema version; None: not
     in there."""
     ours = member.part
     for part in table.layout.parts:
-        columns = {column: table.columns[f"{part.key}.{column}"][: len(table)] for column in part.columns}
+        columns = {column: table.columns[f"{part.key}.{column}"][: len(table.names)] for column in part.columns}
         if member.matches(part):
             return columns
         if (part.name, part.settings) == (ours.name, ours.settings) and part.schema_version < ours.schema_version:

@@ -8,13 +8,9 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from msgspec import Meta
 
-from swapstream.operators.extractors.base import Extractor, State
+from swapstream.operators.extractors.base import LIMIT, Extractor, State
 from swapstream.operators.extractors.rounds import Rounds, single_round
 from swapstream.operators.frame import Bool, Float64, Int64
-
-# Squares of values within this, weighted, stay finite: one absurd reading can't leave inf or nan in a device's state
-# for ever.
-LIMIT = 1e150
 
 
 class ExponentiallyWeighted(Extractor, frozen=True):

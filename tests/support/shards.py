@@ -143,25 +143,22 @@ class Stored:
 
     def __init__(self) -> None:
         self.head: bytes | None = None
-        self.base: bytes | None = None
-        self.journal: list[bytes] = []
+        self.table: dict[str, bytes] = {}
         self.held: list[bytes] = []
 
     def write(self, change: Change) -> None:
         self.head = change.head
-        if change.base is not None:
-            self.base, self.journal = change.base, []
-        elif change.journal is not None:
-            self.journal = [*self.journal, change.journal]
+        entries = {} if change.anew else self.table
+        self.table = {key: entry for key, entry in (entries | change.table).items() if entry is not None}
         self.held = list(change.held) if change.released else [*self.held, *change.held]
 
     def restore(self, shard: Shard) -> None:
         if self.head is not None:
-            shard.restore_parts(self.head, self.base, self.journal, self.held)
+            shard.restore_parts(self.head, self.table, self.held)
 
     def copy(self) -> Stored:
         copied = Stored()
-        copied.head, copied.base, copied.journal, copied.held = self.head, self.base, self.journal, self.held
+        copied.head, copied.table, copied.held = self.head, self.table, self.held
         return copied
 
 

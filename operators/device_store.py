@@ -1,0 +1,134 @@
+"""Device tables from what was stored: the entries and snapshots of this release, and what version 1 wrote."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+import numpy as np
+
+from swapstream.models.errors import InvalidDefinition
+from swapstream.operators.device_log import DeviceLog, StoredLayout
+from swapstream.operators.device_rows import DeviceRows, Snapshot, StoredRows, array_of, decode, floats, load
+from swapstream.operators.devices import DeviceTable
+from swapstream.operators.frame import Int64
+from swapstream.operators.layout import Layout
+from swapstream.operators.retention import DEFAULT_RETENTION, Retention
+
+BASE = "base"
+"""Key of a snapshot among entries; journals of version 1 that follow it have the other keys, in the order of time."""
+
+
+class SnapshotV1(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="devices", tag_field="kind"):
+    """A whole table of version 1: `seen` and `columns` hold one row a device, in the order of `devices`."""
+
+    layout: Layout
+    devices: list[str]
+    seen: bytes
+    columns: dict[str, bytes]
+    v: Literal[1] = 1
+
+
+class JournalV1(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="journal", tag_field="kind"):
+    """Changed rows of version 1: `slots` (ascending int64) of a table that had `base` devices before `devices`."""
+
+    layout: bytes
+    base: int
+    devices: list[str]
+    slots: bytes
+    seen: bytes
+    columns: dict[str, bytes]
+    v: Literal[1] = 1
+
+
+def read_table(entries: Mapping[str, bytes], retention: Retention = DEFAULT_RETENTION) -> DeviceTable:
+    """The table that was written, under the layout it was written with: from all entries that `DeviceTable` gave, from a
+    snapshot under the key `base`, or from that with journals of version 1. Raises InvalidDefinition for other bytes."""
+    try:
+        if BASE not in entries:
+            return _from_entries(entries, retention)
+        base = decode(entries[BASE], Snapshot | SnapshotV1)  # type: ignore[arg-type]
+        if isinstance(base, Snapshot):
+            return _from_snapshot(base, retention)
+        return _from_v1(base, [decode(entries[key], JournalV1) for key in sorted(entries.keys() - {BASE})], retention)
+    except ValueError as error:
+        raise InvalidDefinition(f"device state contradicts itself: {error}") from error
+
+
+def _from_entries(entries: Mapping[str, bytes], retention: Retention) -> DeviceTable:
+    if "layout" not in entries:
+        raise InvalidDefinition(
+            f"device state has no layout; its entries are {', '.join(sorted(entries)[:5]) or 'none'}"
+        )
+    head = decode(entries["layout"], StoredLayout)
+    if head.slots < 1:
+        raise InvalidDefinition(f"device state has blocks of {head.slots} slots, allowed is 1 or more")
+    log, digest = DeviceLog(head.layout, head.slots), head.layout.digest
+    blocks = [decode(entries[key], StoredRows) for key in sorted(entries) if key.startswith("block/")]
+    journals = [decode(entries[key], StoredRows) for key in sorted(entries) if key.startswith("journal/")]
+    numbers = [journal.number for journal in journals]
+    first = numbers[0] if numbers else 1 + max((block.number for block in blocks), default=0)
+    if numbers != list(range(first, first + len(numbers))):
+        raise InvalidDefinition(f"device journals are numbered {numbers[0]} to {numbers[-1]}, and one is missing")
+    table = DeviceTable(head.layout, retention)
+    contained = []
+    for number, block in enumerate(blocks):
+        rows, _ = load(block, head.layout, digest)
+        _check(rows.slots, number * head.slots, (number + 1) * head.slots)
+        table.restore(rows)
+        contained.append(block.number)
+    for journal in journals:
+        rows, removed = load(journal, head.layout, digest)
+        size = len(table.names)
+        _check(np.union1d(rows.slots, removed), 0, size + int(rows.renewed.sum()) + len(removed))
+        covered = -(-max(size, 1 + int(max(rows.slots.max(initial=-1), removed.max(initial=-1)))) // head.slots)
+        contained += [journal.number - 1] * (covered - len(contained))
+        newer = np.array(contained, np.int64) < journal.number
+        table.restore(rows.only(newer[rows.slots // head.slots], head.layout))
+        table.vacate(removed[newer[removed // head.slots]])
+    if numbers and min(contained, default=first - 1) < first - 1:
+        raise InvalidDefinition(f"device journals begin at {first}, a block needs those from {min(contained) + 1} on")
+    log.resume(contained, first - 1, numbers[-1] if numbers else first - 1)
+    return table.finish(log)
+
+
+def _from_snapshot(snapshot: Snapshot, retention: Retention) -> DeviceTable:
+    rows, _ = load(snapshot.rows, snapshot.layout, snapshot.layout.digest)
+    if not (len(snapshot.rows.devices) == len(rows.slots) == int(rows.slots.max(initial=-1)) + 1):
+        raise InvalidDefinition(f"device snapshot of {len(rows.slots)} rows names {len(snapshot.rows.devices)} devices")
+    table = DeviceTable(snapshot.layout, retention, max(64, len(rows.slots)))
+    table.restore(rows)
+    return table.finish()
+
+
+def _from_v1(base: SnapshotV1, journals: list[JournalV1], retention: Retention) -> DeviceTable:
+    n, digest = len(base.devices), base.layout.digest
+    table = DeviceTable(base.layout, retention, max(64, n))
+    table.restore(_rows_v1(base, base.layout, np.arange(n), np.ones(n, bool)))
+    for journal in journals:
+        size = len(table.names)
+        if journal.layout != digest:
+            raise InvalidDefinition("device journal is of another layout than the table it is applied to")
+        if journal.base != size:
+            raise InvalidDefinition(f"device journal follows {journal.base} devices, there are {size}: one is missing")
+        slots = array_of(journal.slots, np.dtype("<i8"), "slots")
+        _check(slots, 0, size + len(journal.devices))
+        table.restore(_rows_v1(journal, base.layout, slots, slots >= size))
+    seen = table.recency.seen[: len(table.names)]
+    table.recency.order[np.argsort(seen, kind="stable")] = np.arange(len(seen))
+    return table.finish()
+
+
+def _rows_v1(read: SnapshotV1 | JournalV1, layout: Layout, slots: Int64, renewed: np.ndarray) -> DeviceRows:
+    n = len(slots)
+    if renewed.sum() != len(read.devices):
+        raise InvalidDefinition(f"device state names {len(read.devices)} devices for {renewed.sum()} rows")
+    seen = array_of(read.seen, np.dtype("<i8"), "seen", n)
+    columns = floats(read.columns, {name: (n, width) for name, width in layout.columns.items()})
+    return DeviceRows(slots, renewed, read.devices, np.zeros(n, np.int64), seen, columns, {}, {})
+
+
+def _check(slots: Int64, first: int, end: int) -> None:
+    if len(slots) and (slots[0] < first or slots[-1] >= end or (np.diff(slots) <= 0).any()):
+        raise InvalidDefinition(f"device state has slots out of order or outside {first} to {end - 1}")

@@ -1,0 +1,71 @@
+"""Readings: the part of a device table that keeps each device's last readings, once for all extractors that look back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+import numpy as np
+
+from swapstream.operators.devices import DeviceTable
+from swapstream.operators.extractors.base import Extractor, State
+from swapstream.operators.extractors.past import Past
+from swapstream.operators.extractors.rounds import Rounds
+from swapstream.operators.frame import Float64
+from swapstream.operators.layout import Part
+
+KEY = "readings"
+SCHEMA_VERSION = 1
+COUNT, VALUES = f"{KEY}.count", f"{KEY}.values"
+
+
+def part_of(extractors: Iterable[Extractor], fields: tuple[str, ...]) -> Part | None:
+    """What must be kept for extractors: as many readings as the one looks back that does so farthest, of the fields that
+    any of them looks at; None when no one does."""
+    looking = [extractor for extractor in extractors if extractor.depth()]
+    if not looking:
+        return None
+    kept = [field for field in fields if any(field in extractor.fields for extractor in looking)]
+    depth = max(extractor.depth() for extractor in looking)
+    settings = msgspec.json.encode({"fields": kept}).decode()
+    return Part(KEY, KEY, 1, SCHEMA_VERSION, settings, {"count": 1}, {"values": (depth, len(kept))})
+
+
+def fields_of(part: Part) -> list[str]:
+    """The fields that are kept."""
+    found: list[str] = msgspec.json.decode(part.settings)["fields"]
+    return found
+
+
+def places_in(names: Iterable[str], among: Iterable[str]) -> list[int] | slice:
+    """Places of columns among others; a slice when they are the same."""
+    names, among = list(names), list(among)
+    return slice(None) if names == among else [among.index(name) for name in names]
+
+
+def past_of(table: DeviceTable, values: Float64, rounds: Rounds, state: State) -> Past:
+    """The past of a frame's readings [n, kept fields] in rounds' order; counts them in `state`, rows as in `rounds`."""
+    count = state[COUNT][:, 0]
+    numbers = count.astype(np.int64)[rounds.device] + rounds.rank
+    count += rounds.counts
+    past = Past(values, slice(None), rounds, table.rings[VALUES], numbers, 0, len(values))
+    past.begin()
+    return past
+
+
+def carry(part: Part, old: DeviceTable, new: DeviceTable) -> bool:
+    """Take over the readings of another table with the same slots: as many as both keep. False: it has none of some
+    field."""
+    theirs = next((p for p in old.layout.parts if (p.name, p.schema_version) == (KEY, SCHEMA_VERSION)), None)
+    if theirs is None or not set(fields_of(part)) <= set(fields_of(theirs)):
+        return False
+    places = places_in(fields_of(part), fields_of(theirs))
+    (depth, _), (wanted, _) = theirs.rings["values"], part.rings["values"]
+    rows = np.arange(len(old.names))
+    before = old.columns[COUNT][rows, 0].astype(np.int64)
+    after = np.minimum(before, depth)
+    for lag in range(1, wanted + 1):
+        cells = old.rings[VALUES][rows, (before - min(lag, depth)) % depth]
+        new.rings[VALUES][rows, (after - lag) % wanted] = cells[:, places]
+    new.columns[COUNT][rows, 0] = after
+    return True
