@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyflink.datastream import DataStream
 from pyflink.table import DataTypes, Schema, StatementSet, StreamTableEnvironment
 
+from swapstream.jobs.connection import properties
 from swapstream.jobs.spec import JobSpec
 
 OUTPUT = ("scores", "features", "anomalies", "dead_letters")
@@ -39,7 +40,7 @@ def create(
     """A Kafka table of raw keys and values."""
     tables.execute_sql(f"""
         CREATE TABLE `{table}` ({columns}message_key BYTES, body BYTES)
-        WITH ('connector' = 'kafka', 'topic' = '{topics}', 'properties.bootstrap.servers' = '{spec.bootstrap}',
+        WITH ('connector' = 'kafka', 'topic' = '{topics}', {properties(spec)},
               'key.format' = 'raw', 'key.fields' = 'message_key',
               'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY',
               'properties.compression.type' = 'lz4', 'properties.max.request.size' = '12582912', {guarantee})""")

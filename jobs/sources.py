@@ -7,13 +7,14 @@ from pyflink.datastream import DataStream, KeyedStream
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment
 
+from swapstream.jobs.connection import properties
 from swapstream.jobs.spec import JobSpec
 from swapstream.operators.flink import LATER, frame_type, parameter_type
 
 
 def kafka_options(spec: JobSpec, role: str) -> str:
     """The options of a Kafka source table."""
-    return f"""'connector' = 'kafka', 'topic' = '{spec.topics[role]}', 'properties.bootstrap.servers' = '{spec.bootstrap}',
+    return f"""'connector' = 'kafka', 'topic' = '{spec.topics[role]}', {properties(spec)},
         'properties.isolation.level' = 'read_committed', 'properties.auto.offset.reset' = 'earliest',
         'scan.topic-partition-discovery.interval' = '30 s'"""
 

@@ -19,6 +19,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - plan: digest of the plan before any token. parameters_end: how far `parameters` had been written at submit.
     - topics: role → name. partitions: of telemetry; shards are spread by it, so it must not change while state lives.
     - start_offsets: partition → first offset to read, resolved before `parameters_end`; partitions that come later start at 0.
+    - kafka: properties of every Kafka client: TLS and SASL. Secrets are not among them, only the names of what holds them.
     """
 
     job: str
@@ -35,6 +36,10 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     frame_ms: int = 20
     checkpoint_ms: int = 2000
     transaction_timeout_ms: int = 600_000
+    buffer_timeout_ms: int = 2
+    bundle_ms: int = 5
+    state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
+    kafka: dict[str, str] = {}
     v: int = VERSION
 
     @property
@@ -51,3 +56,24 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.json.decode(path.read_bytes(), type=cls)
         except (OSError, msgspec.DecodeError) as error:
             raise InvalidSettings(f"job specification {path}: {error}") from error
+
+
+def check_restorable(before: JobSpec, after: JobSpec, savepoint: bool) -> None:
+    """Whether a job may go on, as `after`, from the state of one that ran as `before`: a checkpoint, or with `savepoint` a
+    savepoint in Flink's canonical format. Raises InvalidSettings naming the setting. Every setting not named here may change.
+    """
+    for role in ("telemetry", "parameters"):
+        _same(f"topics.{role}", before.topics.get(role), after.topics.get(role), "state holds offsets of the old topic")
+    _same("partitions of telemetry", before.partitions, after.partitions, "state is placed by their number")
+    if not savepoint:
+        _same("job.state_backend", before.state_backend, after.state_backend,
+              "one can't read the other's checkpoints, only savepoints in canonical format")
+    if before.delivery == "exactly_once":
+        # An at-least-once sink commits nothing, so what the checkpoint left to be committed would be lost.
+        _same("delivery", before.delivery, after.delivery, "what the checkpoint has not committed yet would be lost")
+
+
+def _same(setting: str, before: object, after: object, why: str) -> None:
+    if before != after:
+        raise InvalidSettings(f"{setting} was {before} and is {after}: it may not change where state is restored, since {why}; "
+                              "set it back, or start without --from")

@@ -30,12 +30,19 @@ def is_complete(path: Path) -> bool:
     return metadata.is_file() and metadata.stat().st_size > 0 and (_number(path) >= 0 or not path.name.startswith("chk-"))
 
 
-def checkpoint_or_savepoint(path: str) -> Path:
-    """A directory that a user named, as a path or a file: URI, absolute. Raises ClusterError."""
+def checkpoint_or_savepoint(path: str) -> str:
+    """What a user named, as a URI: a directory here, as a path or a file: URI, must be complete. Raises ClusterError."""
+    if "://" in path and not path.startswith("file://"):
+        return path
     found = Path(path.removeprefix("file://")).resolve()
     if not is_complete(found):
         raise ClusterError(f"{path} is not a complete checkpoint or savepoint: it has no _metadata")
-    return found
+    return found.as_uri()
+
+
+def is_checkpoint(uri: str) -> bool:
+    """Whether it is a checkpoint, by its name, and not a savepoint."""
+    return CHECKPOINT.fullmatch(uri.rstrip("/").rpartition("/")[2]) is not None
 
 
 def _number(path: Path) -> int:

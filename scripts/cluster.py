@@ -45,7 +45,7 @@ def up(name: str) -> Environment:
     with locked(load_environment(name).path / "up.lock"):
         environment = load_environment(name)
         supervisor = Supervisor(environment.path, recorded(environment).socket)
-        if supervisor.running():
+        if supervisor.running() or not environment.starts_anything:
             wait_until_ready(environment, supervisor)
         else:
             environment, supervisor = _start(name)
@@ -117,11 +117,12 @@ def what_is_wrong(environment: Environment, found: dict[str, Any]) -> str:
 def status(environment: Environment) -> dict[str, Any]:
     """Everything that `status` shows; what does not answer is empty."""
     processes = Supervisor(environment.path, recorded(environment).socket).processes()
-    return {"up": bool(processes) and all(process.state == "RUNNING" for process in processes),
+    there = bool(processes) or not environment.starts_anything
+    return {"up": there and all(process.state == "RUNNING" for process in processes),
             "directory": str(environment.path), "broker": environment.broker.servers, "flink": environment.flink.url,
             "processes": [msgspec.structs.asdict(process) for process in processes],
-            "jobs": _jobs(environment) if processes else [],
-            "topics": _topics(environment) if processes else []}
+            "jobs": _jobs(environment) if there else [],
+            "topics": _topics(environment) if there else []}
 
 
 def _jobs(environment: Environment) -> list[dict[str, Any]]:

@@ -19,7 +19,10 @@ NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_-]{0,99}")
 
 
 class Deployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A named running job. `job_ids` are those it has had, the newest last: each resubmission is a new Flink job."""
+    """A named running job. `job_ids` are those it has had, the newest last: each resubmission is a new Flink job.
+
+    `bundle`: the directory of the bundle that it is sent with, if it is.
+    """
 
     namespace: str
     name: str
@@ -27,6 +30,7 @@ class Deployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parallelism: int
     desired: Literal["running", "stopped"] = "running"
     job_ids: tuple[str, ...] = ()
+    bundle: str | None = None
 
     @property
     def full_name(self) -> str:

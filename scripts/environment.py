@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from swapstream.models.errors import InvalidSettings, UnknownName
+from swapstream.scripts.security import PREFIX, Security, from_variables
 
 ROOT = Path(__file__).resolve().parent.parent
 CONF = ROOT / "conf"
@@ -20,6 +22,10 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Memory = Annotated[str, Meta(pattern=r"^[1-9][0-9]*[mg]$")]
 Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,200}$")]
+Url = Annotated[str, Meta(pattern=r"^http://[^/:]+:[0-9]{1,5}$")]
+Storage = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*:/")]
+Delivery = Literal["exactly_once", "at_least_once"]
+StateBackend = Literal["hashmap", "rocksdb"]
 
 
 class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,6 +35,12 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     controller_port: Port = 9093
     memory: Memory = "512m"
     bootstrap: str | None = None
+    security: Security = Security()
+
+    def __post_init__(self) -> None:
+        if self.security.protocol != "PLAINTEXT" and not self.bootstrap:
+            raise ValueError("`security` is for a broker that somebody else runs: name it with `bootstrap` "
+                             f"(or {PREFIX}BOOTSTRAP); the one that `up` starts listens on loopback, without it")
 
     @property
     def servers(self) -> str:
@@ -36,8 +48,14 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Flink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A local standalone cluster. Ports are TCP ports on loopback, memory is of a whole process, as in 2560m or 4g."""
+    """A local standalone cluster, or, with `rest` (http://host:port), one that somebody else runs.
 
+    Ports are TCP ports on loopback, memory is of a whole process, as in 2560m or 4g. `checkpoints` is where another's cluster
+    keeps state (a URI that all its hosts reach); without it that is as the cluster's own configuration says.
+    """
+
+    rest: Url | None = None
+    checkpoints: Storage | None = None
     rest_port: Port = 8081
     rpc_port: Port = 0
     taskmanagers: Count = 1
@@ -47,18 +65,33 @@ class Flink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.rest_port}"
+        return self.rest or f"http://127.0.0.1:{self.rest_port}"
 
 
 class JobDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a job runs with unless `submit` says otherwise. Times in milliseconds."""
+    """What a job runs with unless `submit` says otherwise. Times in milliseconds.
+
+    - frame_ms: how long records are collected into a frame. buffer_timeout_ms: how long Flink holds back what it sends from task
+      to task. bundle_ms: how long it collects what it gives to Python. Shorter is sooner, longer is cheaper.
+    - checkpoint_ms: under exactly_once results become visible that often.
+    - transaction_timeout_ms: how long an outage may last before what it left uncommitted is lost.
+    - state_backend: hashmap keeps state in memory, rocksdb on disk.
+    """
 
     namespace: Name = "prod"
     parallelism: Count = 2
-    delivery: Literal["exactly_once", "at_least_once"] = "exactly_once"
-    frame_ms: Count = 20
-    checkpoint_ms: Count = 2000
-    transaction_timeout_ms: Annotated[int, Meta(ge=1000, le=900_000)] = 600_000
+    delivery: Delivery = "exactly_once"
+    frame_ms: Annotated[int, Meta(ge=1, le=10_000)] = 20
+    buffer_timeout_ms: Annotated[int, Meta(ge=0, le=10_000)] = 2
+    bundle_ms: Annotated[int, Meta(ge=1, le=10_000)] = 5
+    checkpoint_ms: Annotated[int, Meta(ge=100, le=3_600_000)] = 2000
+    transaction_timeout_ms: Annotated[int, Meta(ge=1000, le=86_400_000)] = 600_000
+    state_backend: StateBackend = "hashmap"
+
+    def __post_init__(self) -> None:
+        if self.transaction_timeout_ms < 2 * self.checkpoint_ms:
+            raise ValueError(f"`transaction_timeout_ms` is {self.transaction_timeout_ms}; it must be at least twice `checkpoint_ms` "
+                             f"({self.checkpoint_ms}), or transactions time out before their checkpoint commits them")
 
 
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -99,6 +132,11 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def path(self) -> Path:
         """`directory` as an absolute path; a relative one is relative to the project, not to where a command is run."""
         return ROOT / self.directory
+
+    @property
+    def starts_anything(self) -> bool:
+        """Whether `up` has a process to start: broker and Flink may both be somebody else's."""
+        return not (self.broker.bootstrap and self.flink.rest)
 
     @property
     def store(self) -> Path:
@@ -145,9 +183,19 @@ def declared_environment(name: str) -> Environment:
     """The environment as its file says, open ports as 0. Raises UnknownName, InvalidSettings."""
     path = environment_file(name)
     try:
-        return msgspec.yaml.decode(path.read_bytes(), type=Environment)
+        return msgspec.convert(with_variables(msgspec.yaml.decode(path.read_bytes())), Environment)
     except msgspec.DecodeError as error:
         raise InvalidSettings(f"{path}: {error}") from error
+
+
+def with_variables(declared: Any, variables: Mapping[str, str] = os.environ) -> Any:
+    """The file's content with what environment variables say about the broker: where it is, how to prove who one is."""
+    if not any(name.startswith(PREFIX) for name in variables) or not isinstance(declared, dict):
+        return declared
+    broker = dict(declared.get("broker") or {})
+    broker["bootstrap"] = variables.get(f"{PREFIX}BOOTSTRAP") or broker.get("bootstrap")
+    broker["security"] = from_variables(broker.get("security") or {}, variables)
+    return declared | {"broker": broker}
 
 
 def record_file(environment: Environment) -> Path:

@@ -9,30 +9,46 @@ import uuid
 from pathlib import Path
 
 from swapstream.models.errors import ClusterError, UnknownName
+from swapstream.scripts.bundled import run_options
 from swapstream.scripts.environment import JARS, ROOT, Environment
 from swapstream.scripts.flink_rest import ENDED, FlinkRest
-from swapstream.scripts.rendering import flink_home, process_environment
+from swapstream.scripts.rendering import flink_home, job_settings, process_environment
 
 JOBS = {"detect": ROOT / "jobs" / "detect.py"}
 
 
 class FlinkCommandLine:
-    """Jobs of one standalone cluster, through `flink run` and the REST interface."""
+    """Jobs of one cluster, through `flink run` and the REST interface. With a bundle, workers need nothing of ours."""
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self.rest = FlinkRest(environment.flink.url)
 
-    def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: Path | None = None) -> list[str]:
-        """The whole `flink run` command. Raises UnknownName, ClusterError."""
+    def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: str | None = None,
+                  bundle: Path | None = None) -> list[str]:
+        """The whole `flink run` command; `restore` is a URI. Raises UnknownName, ClusterError, InvalidSettings."""
         if job not in JOBS:
             raise UnknownName(f"job {job!r}; known: {', '.join(JOBS)}")
-        return [str(flink_home() / "bin" / "flink"), "run", "-d", f"-D$internal.pipeline.job-id={job_id}",
-                *(["-s", restore.as_uri()] if restore else []), "-p", str(parallelism),
-                "-C", connector().as_uri(), "-C", python_jar().as_uri(), "-py", str(JOBS[job]), "--spec", str(spec)]
+        return [str(flink_home() / "bin" / "flink"), "run", "-d", f"-D$internal.pipeline.job-id={job_id}", *self._elsewhere(),
+                *(["-s", restore] if restore else []), "-p", str(parallelism),
+                *(run_options(bundle, job) if bundle else self._here(job)), "--spec", str(spec)]
+
+    def _here(self, job: str) -> list[str]:
+        """Workers on this machine find everything where it lies."""
+        return ["-C", connector().as_uri(), "-C", python_jar().as_uri(), "-py", str(JOBS[job])]
+
+    def _elsewhere(self) -> list[str]:
+        """Where somebody else's cluster is, and what the configuration of ours says about jobs."""
+        flink = self.environment.flink
+        if not flink.rest:
+            return []
+        checkpoints = {"execution.checkpointing.dir": flink.checkpoints} if flink.checkpoints else {}
+        return ["-m", flink.rest.removeprefix("http://"), *(f"-D{key}={value}" for key, value in (job_settings() | checkpoints).items())]
 
     def shell_line(self, arguments: list[str]) -> str:
-        """The command as it could be typed."""
+        """The command as it could be typed. It holds no secrets: the job's specification names where they are."""
+        if self.environment.flink.rest:
+            return shlex.join(arguments)
         return shlex.join(["env", f"FLINK_CONF_DIR={self.environment.path / 'conf' / 'flink'}", *arguments])
 
     def run(self, arguments: list[str]) -> None:
@@ -44,6 +60,7 @@ class FlinkCommandLine:
             raise ClusterError(f"flink run: {error}") from error
         if done.returncode:
             log = self.environment.path / "logs" / "flink-run.log"
+            log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(f"{shlex.join(arguments)}\n\n{done.stdout}\n{done.stderr}")
             raise ClusterError(f"flink run failed: {cause(done.stderr + done.stdout)}; see {log}")
 
@@ -84,6 +101,11 @@ def new_job_id() -> str:
 def connector() -> Path:
     """The Kafka connector's jar. Raises ClusterError."""
     return _only(JARS, "flink-sql-connector-kafka-*.jar")
+
+
+def connector_version() -> str:
+    """As in 5.0.0-2.2: the connector's own version, and the Flink that it was made for."""
+    return connector().stem.removeprefix("flink-sql-connector-kafka-")
 
 
 def python_jar() -> Path:

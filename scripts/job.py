@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
-from swapstream.jobs.spec import JobSpec
+from swapstream.jobs.spec import JobSpec, check_restorable
 from swapstream.models.errors import ClusterError, Conflict, UnknownName
 from swapstream.models.lineage import author
-from swapstream.operators.plan import load_plan_file
-from swapstream.scripts.checkpoints import checkpoint_or_savepoint, newest_checkpoint
+from swapstream.operators.plan_file import load_plan_file
+from swapstream.scripts.access import require
+from swapstream.scripts.checkpoints import checkpoint_or_savepoint, is_checkpoint, newest_checkpoint
 from swapstream.scripts.console import err, json_option, say, show
 from swapstream.scripts.deployments import Deployment, Deployments, check_name
 from swapstream.scripts.environment import Environment, load_environment
@@ -35,17 +37,18 @@ PATIENCE = 120.0
               help="How often a result may be there after a failure.  [default: the environment's]")
 @click.option("--start", type=click.Choice(["committed", "earliest", "latest"]), default="committed", show_default=True,
               help="Where to read telemetry from: where the last run of this deployment was, or earliest, or latest.")
-@click.option("--from", "restore", help="Resume state: a checkpoint's or savepoint's directory, or `latest`.")
+@click.option("--from", "restore", help="Resume state: a checkpoint's or savepoint's directory (or URI), or `latest`.")
+@click.option("--bundle", type=click.Path(file_okay=False), help="Send this bundle along (`swapstream bundle`): workers need nothing else.")
 @click.option("--why", default="", help="The reason, for the ledger.")
 @click.option("--dry-run", is_flag=True, help="Print the exact `flink run` line and change nothing.")
 @json_option
 @click.pass_obj
 def submit_command(name: str, job: str, plan_file: str, deployment: str | None, parallelism: int | None,
-                   delivery: Any, start: Start, restore: str | None, why: str, dry_run: bool, as_json: bool) -> None:
+                   delivery: Any, start: Start, restore: str | None, bundle: str | None, why: str, dry_run: bool, as_json: bool) -> None:
     """Publish a plan and run JOB (detect) under it; returns when every task runs."""
     environment = load_environment(name)
     found = Deployment(environment.job.namespace, check_name(deployment or load_plan_file(plan_file).name), job,
-                       parallelism or environment.job.parallelism)
+                       parallelism or environment.job.parallelism, bundle=str(Path(bundle).resolve()) if bundle else None)
     submission = Submission(environment, found, restore)
     if dry_run:
         click.echo(submission.shell_line())
@@ -69,8 +72,9 @@ class Submission:
         self.job_id = new_job_id()
 
     def arguments(self) -> list[str]:
+        bundle = self.deployment.bundle
         return self.flink.arguments(self.deployment.job, self.deployments.spec(self.deployment.name),
-                                    self.deployment.parallelism, self.job_id, self.restore)
+                                    self.deployment.parallelism, self.job_id, self.restore, Path(bundle) if bundle else None)
 
     def shell_line(self) -> str:
         return self.flink.shell_line(self.arguments())
@@ -80,11 +84,11 @@ class Submission:
         with self.deployments.lock(self.deployment.name):
             self._check()
             offsets = start_offsets(self.environment, self.deployment.full_name, start)
+            self._check_state(self._specification("", 0, offsets, delivery))
             plan, definitions = publish_plan(self.environment, self.deployment.namespace, plan_file, author)
             specification = self._specification(plan.digest, definitions.position, offsets, delivery)
             specification.write(self.deployments.spec(self.deployment.name))
-            running = Deployment(self.deployment.namespace, self.deployment.name, self.deployment.job,
-                                 self.deployment.parallelism, job_ids=self.earlier_jobs).with_job(self.job_id)
+            running = msgspec.structs.replace(self.deployment, job_ids=self.earlier_jobs).with_job(self.job_id)
             self.deployments.save(running)
             try:
                 self._run()
@@ -92,15 +96,30 @@ class Submission:
                 self.deployments.save(running.stopped())
                 raise
         return {"deployment": self.deployment.full_name, "job": self.job_id, "plan": plan.name, "plan_digest": plan.digest,
-                "restored": str(self.restore) if self.restore else None}
+                "restored": self.restore}
 
-    def _restore(self, asked: str | None) -> Path | None:
+    def _restore(self, asked: str | None) -> str | None:
         if asked != "latest":
             return checkpoint_or_savepoint(asked) if asked else None
-        newest = newest_checkpoint(self.environment.checkpoints, self.earlier_jobs)
+        found = newest_checkpoint(self.environment.checkpoints, self.earlier_jobs)
+        newest = found.as_uri() if found else self._remembered()
         if newest is None:
-            raise UnknownName(f"--from latest: no checkpoint of {self.deployment.full_name}")
+            raise UnknownName(f"--from latest: no checkpoint of {self.deployment.full_name} is known; "
+                              "if there is one, name its directory or URI")
         return newest
+
+    def _remembered(self) -> str | None:
+        """The newest checkpoint that somebody else's cluster remembers of the last job."""
+        if not self.environment.flink.rest or not self.earlier_jobs or self.flink.state(self.earlier_jobs[-1]) is None:
+            return None
+        completed = self.flink.rest.checkpoints(self.earlier_jobs[-1]).get("latest", {}).get("completed")
+        return completed["external_path"] if completed else None
+
+    def _check_state(self, after: JobSpec) -> None:
+        """The state must fit what this job is told: its last run's settings are in that one's specification."""
+        path = self.deployments.spec(self.deployment.name)
+        if self.restore and path.is_file():
+            check_restorable(JobSpec.read(path), after, not is_checkpoint(self.restore))
 
     def _check(self) -> None:
         """Everything that would make the job fail later is said now, in one line."""
@@ -114,6 +133,7 @@ class Submission:
         if free < self.deployment.parallelism:
             raise ClusterError(f"{self.deployment.parallelism} slots are needed and {free} of {total} are free; cancel a "
                                "job, lower --parallelism, or raise flink.slots in the environment and restart it")
+        require(self.environment, self.deployment.name)
         there = existing_topics(self.environment)
         missing = [topic.name for topic in self.environment.topics.by_role().values() if topic.name not in there]
         if missing:
@@ -126,7 +146,9 @@ class Submission:
             plan=plan, parameters_end=end, bootstrap=self.environment.broker.servers,
             topics={role: topic.name for role, topic in topics.items()}, partitions=len(offsets), start_offsets=offsets,
             parallelism=self.deployment.parallelism, delivery=delivery, frame_ms=defaults.frame_ms,
-            checkpoint_ms=defaults.checkpoint_ms, transaction_timeout_ms=defaults.transaction_timeout_ms)
+            checkpoint_ms=defaults.checkpoint_ms, transaction_timeout_ms=defaults.transaction_timeout_ms,
+            buffer_timeout_ms=defaults.buffer_timeout_ms, bundle_ms=defaults.bundle_ms, state_backend=defaults.state_backend,
+            kafka=self.environment.broker.security.java())
 
     def _run(self) -> None:
         with err.status(f"submitting {self.deployment.full_name}") as shown:

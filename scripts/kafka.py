@@ -5,7 +5,9 @@ Every function that talks to the broker raises ClusterError when it is away or r
 
 from __future__ import annotations
 
+import logging
 import socket
+import ssl
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import AuthorizationError, KafkaError, SaslAuthenticationFailedError
 
 from swapstream.jobs.partitioner import partition_of
 from swapstream.models.errors import ClusterError
@@ -23,6 +25,7 @@ MAX_MESSAGE = 12 * 1024 * 1024
 BOOTSTRAP_MS = 5_000
 IN_FLIGHT = 50_000
 SAMPLE = 500
+QUIET: dict[str, Any] = {"allow_auto_create_topics": False, "metrics_enabled": False}
 
 Start = Literal["earliest", "latest"] | Mapping[int, int]
 
@@ -42,38 +45,94 @@ def broker_errors(environment: Environment) -> Iterator[None]:
     """What kafka-python raises inside becomes ClusterError."""
     try:
         yield
+    except AuthorizationError as error:
+        raise ClusterError(f"broker at {environment.broker.servers}: {who(environment)} may not do that "
+                           f"({type(error).__name__}); `swapstream doctor` names the rights that are missing") from error
     except (KafkaError, OSError) as error:
         # Exceptions with an empty text are common here; the name of the class then says what happened.
         raise ClusterError(f"broker at {environment.broker.servers}: {error or type(error).__name__}") from error
 
 
-def _connect(environment: Environment, client: Any, **settings: Any) -> Any:
-    servers = environment.broker.servers
+def settings(environment: Environment) -> dict[str, Any]:
+    """What every client of the broker is made with. Raises InvalidSettings when a secret or a file is not where it should be."""
+    return {"bootstrap_servers": environment.broker.servers, "bootstrap_timeout_ms": BOOTSTRAP_MS,
+            **environment.broker.security.python()}
+
+
+def connect(environment: Environment, client: Any, **more: Any) -> Any:
+    """A client of kafka-python, connected. Raises ClusterError in words that tell what to do, InvalidSettings."""
+    servers, configured, causes = environment.broker.servers, settings(environment), _Causes()
     try:
-        _reach(servers)
-        return client(bootstrap_servers=servers, bootstrap_timeout_ms=BOOTSTRAP_MS, allow_auto_create_topics=False,
-                      metrics_enabled=False, **settings)
+        _reach(servers, configured)
+        with causes:
+            return client(**configured, **more)
+    except ssl.SSLError as error:
+        raise ClusterError(f"broker at {servers}: TLS fails: {error}; see broker.security in the environment") from error
     except (KafkaError, OSError, ValueError) as error:
-        raise ClusterError(f"no broker at {servers}; start one with `swapstream up`") from error
+        raise ClusterError(_away(environment, error, causes.last)) from error
 
 
-def _reach(servers: str) -> None:
-    """kafka-python tries for the whole timeout where nobody listens; a refused connection need not wait for it."""
+class _Causes(logging.Handler):
+    """kafka-python tells of a refused password in its log alone, and raises a time-out. A context manager; `last` is the cause."""
+
+    last: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        found = [part for part in record.args or () if isinstance(part, BaseException)]
+        self.last = found[-1] if found else self.last
+
+    def __enter__(self) -> None:
+        logging.getLogger("kafka.net").addHandler(self)
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("kafka.net").removeHandler(self)
+
+
+def who(environment: Environment) -> str:
+    """The broker's user, in words."""
+    security = environment.broker.security
+    return f"user {security.username!r} ({security.mechanism})" if security.sasl else "this client"
+
+
+def _away(environment: Environment, error: Exception, cause: BaseException | None) -> str:
+    broker = environment.broker
+    if isinstance(error, OSError) and not broker.bootstrap:
+        return f"no broker at {broker.servers}; start one with `swapstream up`"
+    if isinstance(error, OSError):
+        return f"no broker at {broker.servers}: {error}"
+    if isinstance(cause, SaslAuthenticationFailedError):
+        return f"broker at {broker.servers} refuses {who(environment)}: {cause}"
+    return (f"what listens at {broker.servers} does not answer as a broker that speaks {broker.security.protocol}; "
+            f"see broker.security in the environment ({cause or error or type(error).__name__})")
+
+
+def _reach(servers: str, configured: Mapping[str, Any]) -> None:
+    """kafka-python tries for the whole timeout where nobody listens or certificates don't fit, and then does not say why."""
     error: OSError | None = None
     for server in servers.split(","):
         host, _, port = server.strip().rpartition(":")
         try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=BOOTSTRAP_MS / 1000).close()
-            return
-        except OSError as failed:
+            with socket.create_connection((host.strip("[]"), int(port)), timeout=BOOTSTRAP_MS / 1000) as connection:
+                if configured.get("security_protocol", "").endswith("SSL"):
+                    _tls(configured).wrap_socket(connection, server_hostname=host.strip("[]")).close()
+                return
+        except OSError as failed:  # ssl.SSLError is one
             error = failed
     raise error or OSError(servers)
 
 
-def producer(environment: Environment, linger_ms: int = 20, compression: str | None = "lz4", **settings: Any) -> Any:
+def _tls(configured: Mapping[str, Any]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configured.get("ssl_cafile"))
+    context.check_hostname = configured["ssl_check_hostname"]
+    if "ssl_certfile" in configured:
+        context.load_cert_chain(configured["ssl_certfile"], configured["ssl_keyfile"], configured.get("ssl_password"))
+    return context
+
+
+def producer(environment: Environment, linger_ms: int = 20, compression: str | None = "lz4", **more: Any) -> Any:
     """An idempotent KafkaProducer with acks=all. Keys go to the partition that Java's clients choose (murmur2)."""
-    return _connect(environment, KafkaProducer, linger_ms=linger_ms, compression_type=compression, batch_size=256 * 1024,
-                    max_request_size=MAX_MESSAGE, max_block_ms=10_000, **settings)
+    return connect(environment, KafkaProducer, linger_ms=linger_ms, compression_type=compression, batch_size=256 * 1024,
+                   max_request_size=MAX_MESSAGE, max_block_ms=10_000, **QUIET, **more)
 
 
 def transactional_producer(environment: Environment, transactional_id: str, timeout_ms: int = 2_000) -> Any:
@@ -89,7 +148,7 @@ def transactional_producer(environment: Environment, transactional_id: str, time
 
 def partition_count(environment: Environment, topic: str) -> int:
     """How many partitions the topic has on the broker."""
-    client = _connect(environment, KafkaConsumer, group_id=None)
+    client = connect(environment, KafkaConsumer, group_id=None, **QUIET)
     try:
         return _partitions(environment, client, topic)
     finally:
@@ -100,16 +159,17 @@ def _partitions(environment: Environment, client: Any, topic: str) -> int:
     with broker_errors(environment):
         found = client.partitions_for_topic(topic)
     if not found:
-        raise ClusterError(f"no topic {topic!r} at {environment.broker.servers}; create it with `swapstream topics`")
+        hidden = f", or {who(environment)} may not see it" if environment.broker.security.sasl else ""
+        raise ClusterError(f"no topic {topic!r} at {environment.broker.servers}{hidden}; create it with `swapstream topics`")
     return len(found)
 
 
 def consumer(environment: Environment, topic: str, start: Start = "earliest", read_committed: bool = True) -> Any:
     """A KafkaConsumer without a group, assigned to every partition of the topic and standing at `start`:
     "earliest", "latest", or the first offset to read by partition (partitions not named start at "earliest")."""
-    client = _connect(environment, KafkaConsumer, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",
-                      isolation_level="read_committed" if read_committed else "read_uncommitted",
-                      max_poll_records=5_000, max_partition_fetch_bytes=MAX_MESSAGE, fetch_max_wait_ms=100)
+    client = connect(environment, KafkaConsumer, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",
+                     isolation_level="read_committed" if read_committed else "read_uncommitted", max_poll_records=5_000,
+                     max_partition_fetch_bytes=MAX_MESSAGE, fetch_max_wait_ms=100, **QUIET)
     try:
         assigned = [TopicPartition(topic, i) for i in range(_partitions(environment, client, topic))]
         with broker_errors(environment):

@@ -36,7 +36,7 @@ LONGEST_SOCKET = 90
 def launch(name: str) -> tuple[Environment, Supervisor]:
     """Start the processes, which are not ready yet; what an earlier cluster left behind is killed. Raises ClusterError."""
     declared = declared_environment(name)
-    if not any(JARS.glob("kafka_*.jar")):
+    if not declared.broker.bootstrap and not any(JARS.glob("kafka_*.jar")):
         raise ClusterError(f"the broker's jars are not in {JARS}; run ./scripts/setup")
     sweep(declared.path)
     shutil.rmtree(declared.path / "tmp", ignore_errors=True)
@@ -75,7 +75,7 @@ def remove_socket(environment: Environment, path: str) -> None:
 def _not_ready(environment: Environment) -> list[str]:
     host, _, port = environment.broker.servers.split(",")[0].rpartition(":")
     waiting = [] if _listens(host, int(port)) else ["the broker"]
-    wanted = environment.flink.taskmanagers * environment.flink.slots
+    wanted = 0 if environment.flink.rest else environment.flink.taskmanagers * environment.flink.slots
     try:
         slots = FlinkRest(environment.flink.url, timeout=2).overview()["slots-total"]
     except ClusterError:

@@ -37,7 +37,9 @@ def choose(declared: Environment, last: Recorded) -> Recorded:
     Raises ClusterError naming the first fixed port that is taken.
     """
     broker, flink = declared.broker, declared.flink
-    wanted = {"rest": ("flink.rest_port", flink.rest_port), "rpc": ("flink.rpc_port", flink.rpc_port)}
+    wanted: dict[str, tuple[str, int]] = {}
+    if not flink.rest:
+        wanted |= {"rest": ("flink.rest_port", flink.rest_port), "rpc": ("flink.rpc_port", flink.rpc_port)}
     if not broker.bootstrap:
         wanted |= {"broker": ("broker.port", broker.port), "controller": ("broker.controller_port", broker.controller_port)}
     chosen: dict[str, int] = {}

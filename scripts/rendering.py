@@ -17,6 +17,7 @@ from swapstream.scripts.environment import CONF, JARS, Environment
 MARK = "SWAPSTREAM_CLUSTER"
 """An environment variable that every process of a cluster carries: its directory. `down` sweeps by it."""
 
+JOB_SETTINGS = "flink/job.yaml"
 KAFKA_LOGGING = "broker/log4j2.properties"
 CLUSTER_ID = base64.urlsafe_b64encode(b"swapstream-local").decode().rstrip("=")
 """Kafka wants 16 bytes in base64; there is never more than one broker to tell apart."""
@@ -43,11 +44,15 @@ def java() -> str:
 def process_environment(environment: Environment, mark: bool = True) -> dict[str, str]:
     """What a process of the cluster, or a Flink client, is started with: nothing of another Flink or Hadoop leaks in."""
     foreign = ("FLINK_", "_FLINK_", "HADOOP_", "HBASE_", "YARN_", "KAFKA_", "PYFLINK_")
-    ours = {"FLINK_CONF_DIR": str(environment.path / "conf" / "flink"), "FLINK_LOG_DIR": str(environment.path / "logs"),
-            "FLINK_PID_DIR": str(environment.path / "tmp"), "TMPDIR": str(environment.path / "tmp")}
+    ours = {"FLINK_LOG_DIR": str(environment.path / "logs"), "FLINK_PID_DIR": str(environment.path / "tmp"),
+            "TMPDIR": str(environment.path / "tmp")}
+    if not environment.flink.rest:
+        ours["FLINK_CONF_DIR"] = str(environment.path / "conf" / "flink")
     if mark:
         ours[MARK] = str(environment.path)
-    return {key: value for key, value in os.environ.items() if not key.startswith(foreign)} | ours
+    secrets = environment.broker.security.variables
+    kept = {key: value for key, value in os.environ.items() if key in secrets or not key.startswith(foreign)}
+    return kept | ours
 
 
 def render(environment: Environment, environment_path: Path, socket: str) -> dict[str, str]:
@@ -55,7 +60,7 @@ def render(environment: Environment, environment_path: Path, socket: str) -> dic
     files = {name: (CONF / name).read_text() for name in COPIED}
     files["broker/server.properties"] = _fill("broker/server.properties", environment)
     files["broker/run.sh"] = broker_script(environment)
-    files["flink/config.yaml"] = _fill("flink/config.yaml", environment)
+    files["flink/config.yaml"] = _fill("flink/config.yaml", environment) + (CONF / JOB_SETTINGS).read_text()
     files["supervisord.conf"] = supervisord_conf(environment, environment_path, socket)
     return files
 
@@ -76,6 +81,8 @@ def commands(environment: Environment, environment_path: Path) -> dict[str, str]
     """The command line of each process by its name."""
     scripts, home = flink_home() / "bin", environment.path
     found = {} if environment.broker.bootstrap else {"broker": f'/bin/sh "{home}/conf/broker/run.sh"'}
+    if environment.flink.rest:
+        return found
     found["jobmanager"] = f'"{scripts}/jobmanager.sh" start-foreground'
     for number in range(1, environment.flink.taskmanagers + 1):
         found[f"taskmanager-{number}"] = f'"{scripts}/taskmanager.sh" start-foreground'
@@ -107,6 +114,11 @@ def _fill(name: str, environment: Environment) -> str:
         broker_port=broker.port, controller_port=broker.controller_port,
         rest_port=flink.rest_port, rpc_port=flink.rpc_port, slots=flink.slots,
         jobmanager_memory=flink.jobmanager_memory, taskmanager_memory=flink.taskmanager_memory)
+
+
+def job_settings() -> dict[str, str]:
+    """What jobs run with on any cluster."""
+    return {key: str(value) for key, value in msgspec.yaml.decode((CONF / JOB_SETTINGS).read_bytes()).items()}
 
 
 def java_options() -> str:

@@ -47,10 +47,10 @@ def admin(environment: Environment) -> Iterator[Any]:
     """Kafka's admin client. Raises ClusterError when the broker is away or refuses."""
     from kafka.admin import KafkaAdminClient
 
-    from swapstream.scripts.kafka import BOOTSTRAP_MS, broker_errors
+    from swapstream.scripts.kafka import broker_errors, connect
 
+    client = connect(environment, KafkaAdminClient)
     with broker_errors(environment):
-        client = KafkaAdminClient(bootstrap_servers=environment.broker.servers, bootstrap_timeout_ms=BOOTSTRAP_MS)
         try:
             yield client
         finally:

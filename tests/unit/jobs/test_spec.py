@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from swapstream.jobs.spec import JobSpec
+from swapstream.jobs.spec import JobSpec, check_restorable
 from swapstream.models.errors import InvalidSettings
 
 SPEC = JobSpec("detect", "prod", "pumps", "d" * 64, 7, "localhost:9092", {"telemetry": "t"}, 2, {0: 5, 1: 0})
@@ -47,3 +48,38 @@ def test_a_setting_that_does_not_exist_and_another_delivery_are_refused(tmp_path
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidSettings, match="none"):
         JobSpec.read(tmp_path / "none.json")
+
+
+def test_a_specification_of_before_the_settings_of_latency_and_state_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "spec.json"
+    SPEC.write(path)
+    older = msgspec.json.decode(path.read_bytes())
+    for setting in ("buffer_timeout_ms", "bundle_ms", "state_backend", "kafka"):
+        del older[setting]
+    path.write_bytes(msgspec.json.encode(older))
+    assert JobSpec.read(path) == SPEC
+
+
+ONE = msgspec.structs.replace(SPEC, topics={"telemetry": "t", "parameters": "p", "scores": "s"})
+MAY_NOT = {
+    "state_backend": {"state_backend": "rocksdb"},
+    "delivery": {"delivery": "at_least_once"},
+    "topics.telemetry": {"topics": {**ONE.topics, "telemetry": "other"}},
+    "topics.parameters": {"topics": {**ONE.topics, "parameters": "other"}},
+    "partitions": {"partitions": 3},
+}
+
+
+@pytest.mark.parametrize("named", MAY_NOT)
+def test_what_may_not_change_against_a_checkpoint_is_named(named: str) -> None:
+    with pytest.raises(InvalidSettings, match=named):
+        check_restorable(ONE, msgspec.structs.replace(ONE, **MAY_NOT[named]), savepoint=False)
+
+
+def test_everything_else_may_change() -> None:
+    other = msgspec.structs.replace(
+        ONE, parallelism=1, frame_ms=7, checkpoint_ms=9, transaction_timeout_ms=90_000, buffer_timeout_ms=0, bundle_ms=99,
+        topics={**ONE.topics, "scores": "other"}, kafka={"security.protocol": "SSL"}, bootstrap="k:1")
+    check_restorable(ONE, other, savepoint=False)
+    check_restorable(ONE, msgspec.structs.replace(ONE, state_backend="rocksdb"), savepoint=True)
+    check_restorable(msgspec.structs.replace(ONE, delivery="at_least_once"), ONE, savepoint=False)

@@ -52,8 +52,8 @@ def test_no_checkpoint_is_none(tmp_path):
 
 def test_a_users_own_path_may_be_a_uri_a_checkpoint_or_a_savepoint(tmp_path):
     taken = checkpoint(tmp_path / "savepoint-1a2b")
-    assert checkpoint_or_savepoint(f"file://{taken}") == taken
-    assert checkpoint_or_savepoint(str(taken)) == taken
+    assert checkpoint_or_savepoint(f"file://{taken}") == taken.as_uri()
+    assert checkpoint_or_savepoint(str(taken)) == taken.as_uri()
 
 
 def test_a_users_own_path_that_is_none_is_refused(tmp_path):

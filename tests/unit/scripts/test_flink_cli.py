@@ -6,11 +6,13 @@ import shlex
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from swapstream.models.errors import UnknownName
+from swapstream.models.errors import InvalidSettings, UnknownName
 from swapstream.scripts import flink_cli
-from swapstream.scripts.environment import ROOT, Environment
+from swapstream.scripts.bundled import Bundle, bundle_files
+from swapstream.scripts.environment import ROOT, Environment, Flink
 from swapstream.scripts.flink_cli import FlinkCommandLine, cause, new_job_id
 
 
@@ -40,11 +42,11 @@ def test_the_line_names_the_job_its_specification_and_both_jars(flink):
 
 
 def test_state_is_restored_by_uri(flink):
-    assert after(flink.arguments("detect", Path("/s.json"), 3, "ab12", Path("/c/chk-1")), "-s") == ["file:///c/chk-1"]
+    assert after(flink.arguments("detect", Path("/s.json"), 3, "ab12", "s3://c/chk-1"), "-s") == ["s3://c/chk-1"]
 
 
 def test_the_job_comes_after_all_of_flinks_own_options(flink):
-    arguments = flink.arguments("detect", Path("/s.json"), 3, "ab12", Path("/c/chk-1"))
+    arguments = flink.arguments("detect", Path("/s.json"), 3, "ab12", "file:///c/chk-1")
     assert arguments[-4] == "-py"
 
 
@@ -54,6 +56,44 @@ def test_the_shell_line_can_be_typed(flink):
     assert words[0] == "env"
     assert words[1].startswith("FLINK_CONF_DIR=")
     assert words[2:] == arguments
+
+
+@pytest.fixture
+def bundle(tmp_path) -> Path:
+    directory = tmp_path / "a bundle"
+    directory.mkdir()
+    for file in bundle_files(directory).values():
+        file.touch()
+    made = Bundle("0.1", "3.11.7", "2.3.0", "5.0.0-2.2", "linux-x86_64", {"numpy": "2"})
+    bundle_files(directory)["manifest"].write_bytes(msgspec.json.encode(made))
+    return directory
+
+
+def test_a_bundle_brings_python_code_and_jar_and_nothing_of_this_machine_is_named(flink, bundle):
+    arguments = flink.arguments("detect", Path("/s.json"), 3, "ab12", bundle=bundle)
+    assert after(arguments, "-pyarch") == [f"{bundle.as_uri()}/environment.tar.gz#environment"]
+    assert after(arguments, "-pyexec") == ["environment/bin/python3"]
+    assert after(arguments, "-pyfs") == [f"{bundle.as_uri()}/swapstream.zip"]
+    assert after(arguments, "-j") == [f"{bundle}/swapstream.jar"]
+    assert after(arguments, "-pym") == ["swapstream.jobs.detect"]
+    assert arguments[-2:] == ["--spec", "/s.json"]
+    assert not {"-C", "-py"} & set(arguments)
+
+
+def test_a_bundle_that_is_not_whole_names_what_it_lacks(flink, bundle):
+    bundle_files(bundle)["jar"].unlink()
+    with pytest.raises(InvalidSettings, match=r"a bundle is no bundle: it has no swapstream\.jar; make one with"):
+        flink.arguments("detect", Path("/s.json"), 3, "ab12", bundle=bundle)
+
+
+def test_another_cluster_is_named_and_told_what_ours_says_about_jobs(flink):
+    there = Flink(rest="http://flink:8081", checkpoints="s3://bucket/checkpoints")
+    elsewhere = FlinkCommandLine(msgspec.structs.replace(flink.environment, flink=there))
+    arguments = elsewhere.arguments("detect", Path("/s.json"), 3, "ab12")
+    assert after(arguments, "-m") == ["flink:8081"]
+    assert "-Dexecution.checkpointing.dir=s3://bucket/checkpoints" in arguments
+    assert "-Drestart-strategy.type=exponential-delay" in arguments
+    assert shlex.split(elsewhere.shell_line(arguments)) == arguments
 
 
 def test_an_unknown_job_is_named(flink):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from swapstream.jobs.spec import JobSpec
@@ -20,7 +21,8 @@ class Flink:
         self.known: dict[str, str] = {}
         self.slots = 4
         self.away = self.refuses = False
-        self.runs: list[tuple[str, Path | None]] = []
+        self.runs: list[tuple[str, str | None]] = []
+        self.bundles: list[Path | None] = []
 
     def states(self) -> dict[str, str]:
         if self.away:
@@ -33,7 +35,9 @@ class Flink:
     def free_slots(self) -> int:
         return self.slots
 
-    def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: Path | None) -> list[object]:
+    def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: str | None,
+                  bundle: Path | None) -> list[object]:
+        self.bundles.append(bundle)
         return [job_id, restore]
 
     def run(self, arguments: list[object]) -> None:
@@ -85,10 +89,17 @@ def test_a_lost_job_comes_back_from_its_newest_checkpoint(world, lost):
     world.flink.known = {"old": lost} if lost else {}
     world.look()
     [(job_id, restore)] = world.flink.runs
-    assert restore == checkpoint
+    assert restore == checkpoint.as_uri()
     assert world.deployment.job_ids == ("old", job_id)
     world.look()
     assert len(world.flink.runs) == 1
+
+
+def test_it_is_sent_with_its_bundle_again(world):
+    world.deployments.save(msgspec.structs.replace(world.deployment, bundle="/b"))
+    world.flink.known = {}
+    world.look()
+    assert world.flink.bundles == [Path("/b")]
 
 
 def test_without_a_checkpoint_it_starts_where_it_started(world):

@@ -45,3 +45,9 @@ def test_ports_of_a_broker_that_is_not_ours_do_not_matter(taken):
     environment = Environment(broker=Broker(port=taken, controller_port=taken, bootstrap="kafka:9092"),
                               flink=Flink(rest_port=0, rpc_port=0))
     assert choose(environment, Recorded()).rest > 0
+
+
+def test_ports_of_a_flink_that_is_not_ours_do_not_matter(taken):
+    environment = Environment(broker=Broker(port=0, controller_port=0), flink=Flink(rest="http://flink:8081", rest_port=taken))
+    found = choose(environment, Recorded())
+    assert (found.broker > 0, found.rest) == (True, 0)

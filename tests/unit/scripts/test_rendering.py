@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from swapstream.scripts.environment import Broker, Environment, Flink
-from swapstream.scripts.rendering import MARK, commands, process_environment, render
+from swapstream.scripts.rendering import MARK, commands, job_settings, process_environment, render
+from swapstream.scripts.security import Secret, Security
 
 HERE = Environment(directory="/state/50%", broker=Broker(port=11, controller_port=12),
                    flink=Flink(rest_port=13, rpc_port=14, taskmanagers=2, slots=3, taskmanager_memory="4g"))
@@ -62,7 +63,7 @@ def test_flink_keeps_what_a_resumed_job_needs(files):
     config = msgspec.yaml.decode(files["flink/config.yaml"])
     assert config["execution.checkpointing.dir"] == "file:///state/50%/checkpoints"
     assert config["execution.checkpointing.externalized-checkpoint-retention"] == "RETAIN_ON_CANCELLATION"
-    assert config["pipeline.max-parallelism"] == 128
+    assert config["restart-strategy.type"] == "exponential-delay"
     assert "--add-opens=java.base/java.util=ALL-UNNAMED" in config["env.java.opts.all"]
 
 
@@ -80,6 +81,25 @@ def test_a_broker_of_somebody_else_is_not_started():
     elsewhere = msgspec.structs.replace(HERE, broker=Broker(bootstrap="kafka:9092"))
     assert "broker" not in commands(elsewhere, Path("/conf/here.yaml"))
     assert elsewhere.broker.servers == "kafka:9092"
+
+
+def test_only_a_broker_is_started_where_flink_is_somebody_elses():
+    elsewhere = msgspec.structs.replace(HERE, flink=Flink(rest="http://flink:8081"))
+    assert list(commands(elsewhere, Path("/conf/here.yaml"))) == ["broker"]
+    assert "FLINK_CONF_DIR" not in process_environment(elsewhere)
+
+
+def test_what_the_cluster_says_of_jobs_is_said_to_others_clusters_too(files):
+    config = msgspec.yaml.decode(files["flink/config.yaml"])
+    assert job_settings().items() <= {key: str(value) for key, value in config.items()}.items()
+
+
+def test_a_secret_reaches_flinks_processes_whatever_its_variable_is_called(monkeypatch):
+    monkeypatch.setenv("KAFKA_PASSWORD", "s3cret")
+    security = Security("SASL_SSL", "PLAIN", "me", Secret(env="KAFKA_PASSWORD"))
+    found = process_environment(msgspec.structs.replace(HERE, broker=Broker(bootstrap="k:1", security=security)))
+    assert found["KAFKA_PASSWORD"] == "s3cret"
+    assert "KAFKA_PASSWORD" not in process_environment(HERE)
 
 
 def test_processes_are_marked_and_another_flinks_settings_do_not_leak_in(monkeypatch):

@@ -1,0 +1,93 @@
+"""What a user must be allowed to do on the broker for a deployment to run and be operated, and what of it is not allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import msgspec
+from kafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailedError,
+    TransactionalIdNotFoundError,
+)
+
+from swapstream.models.errors import ClusterError
+from swapstream.scripts.environment import Environment
+from swapstream.scripts.kafka import who
+from swapstream.scripts.topics import admin
+
+OPERATIONS: dict[str, tuple[str, ...]] = {
+    "telemetry": ("Read", "Write"), "parameters": ("Read", "Write"), "scores": ("Write", "Read"), "features": ("Write", "Read"),
+    "anomalies": ("Write", "Read"), "dead_letters": ("Write", "Read"), "ledger": ("Write", "Read"), "labels": ("Write", "Read")}
+"""By role. A deployment reads telemetry and parameters and writes the rest; a swap writes the former and reads the ledger."""
+
+
+class Right(msgspec.Struct, frozen=True):
+    """Operations on a topic, a consumer group or a transactional id; `prefixed`: on all whose name begins so."""
+
+    resource: Literal["topic", "group", "transactional id"]
+    name: str
+    operations: tuple[str, ...]
+    prefixed: bool = False
+
+
+def rights(environment: Environment) -> list[Right]:
+    """Everything that the user of an environment needs. Each operation includes Describe."""
+    space = environment.job.namespace
+    return [*(Right("topic", topic.name, OPERATIONS[role]) for role, topic in environment.topics.by_role().items()),
+            Right("group", f"{space}.", ("Read",), prefixed=True),
+            Right("transactional id", f"swapstream.{space}.", ("Write",), prefixed=True),
+            Right("transactional id", f"swapstream.controller.{space}.", ("Write",), prefixed=True)]
+
+
+def require(environment: Environment, deployment: str) -> None:
+    """Raises ClusterError naming the rights that the environment's user lacks."""
+    with admin(environment) as client:
+        missing = denied(client, rights(environment), deployment)
+    if missing:
+        raise ClusterError(f"broker at {environment.broker.servers}: {who(environment)} may not {', '.join(missing)}; "
+                           "the README names the rights that are needed")
+
+
+def denied(client: Any, wanted: Iterable[Right], deployment: str) -> list[str]:
+    """What the client's user is not allowed, as "Write on topic scores". Groups and ids are tried with a deployment's name.
+
+    A topic that does not exist is not listed. Raises KafkaError.
+    """
+    wanted = list(wanted)
+    topics = {right.name: right for right in wanted if right.resource == "topic"}
+    found = [f"{operation} on topic {name}" for name, allowed in _topics(client, topics).items()
+             for operation in topics[name].operations if operation.upper() not in allowed]
+    return found + [f"{right.operations[0]} on {right.resource} {right.name}*" for right in wanted
+                    if right.resource != "topic" and not _reachable(client, right, f"{right.name}{deployment}")]
+
+
+def _topics(client: Any, names: Iterable[str]) -> dict[str, set[str]]:
+    """Topic → what is allowed, in capitals, for those that exist or are hidden."""
+    found: dict[str, set[str]] = {}
+    for topic in client.describe_topics(list(names)):
+        if topic["error_code"] == TopicAuthorizationFailedError.errno:
+            found[topic["name"]] = set()
+        elif not topic["error_code"]:
+            found[topic["name"]] = {getattr(operation, "name", str(operation)).upper() for operation in topic["authorized_operations"]}
+    return found
+
+
+def _reachable(client: Any, right: Right, name: str) -> bool:
+    """Whether the name may at least be described, which is all that can be asked without doing it."""
+    try:
+        if right.resource == "group":
+            client.list_group_offsets([name])
+        else:
+            client.describe_transactions([name])
+    except (GroupAuthorizationFailedError, TransactionalIdAuthorizationFailedError):
+        return False
+    except TransactionalIdNotFoundError:
+        return True
+    except KafkaError as error:
+        if not error.retriable:  # a fresh broker is still making its own topics
+            raise
+    return True
