@@ -1,6 +1,6 @@
 """Model artifacts: manifests, kinds, the gate and the store. No Flink, no Kafka.
 
-    from swapstream.models import pack, train, Artifact, Store
+    from swapstream.models import pack, revise, train, Artifact, Store
 
 The names load on first use, so that importing `swapstream.models.errors` stays cheap and workers never see
 scikit-learn.
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from swapstream.models.artifact import Artifact
     from swapstream.models.build import pack, train
+    from swapstream.models.revise import revise
     from swapstream.models.store import Store
 
-__all__ = ["Artifact", "Store", "pack", "train"]
+__all__ = ["Artifact", "Store", "pack", "revise", "train"]
 
-_HOMES = {"Artifact": "artifact", "Store": "store", "pack": "build", "train": "build"}
+_HOMES = {"Artifact": "artifact", "Store": "store", "pack": "build", "revise": "revise", "train": "build"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,8 +11,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from swapstream.models.arrays import Float64
 from swapstream.models.manifest import Lineage, Source
@@ -56,6 +58,15 @@ def file_source(path: str | Path, rows: int) -> Source:
 def array_source(rows: Float64, name: str = "X") -> Source:
     """An array in memory as a source: the digest of its float64 bytes, row by row."""
     return Source("array", name, hashlib.sha256(np.ascontiguousarray(rows, "<f8").tobytes()).hexdigest(), len(rows))
+
+
+def parameters_source(parameters: Mapping[str, NDArray[Any]], name: str = "parameters") -> Source:
+    """Numbers that were given as they are: the digest of their names, dtypes, shapes and bytes; `rows` counts arrays."""
+    seen = hashlib.sha256()
+    for key in sorted(parameters):
+        array = parameters[key]
+        seen.update(f"{key} {array.dtype.str} {array.shape}\n".encode() + np.ascontiguousarray(array).tobytes())
+    return Source("parameters", name, seen.hexdigest(), len(parameters))
 
 
 def author() -> str:

@@ -1,32 +1,81 @@
-"""`swapstream push`: a model from the store onto `parameters`."""
+"""`swapstream push`: a model from the store onto `parameters`, or its next version with other numbers."""
 
 from __future__ import annotations
 
 import click
+import msgspec
 
+from swapstream.models.artifact import Artifact
+from swapstream.models.errors import InvalidSettings
 from swapstream.models.gate import check
-from swapstream.models.lineage import author
+from swapstream.models.lineage import author, file_source, lineage
 from swapstream.models.store import Store
+from swapstream.scripts.arrays import read_parameters, read_sample
 from swapstream.scripts.console import json_option, show
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.publish import Author, Part, publish
 
 
+class Revision(msgspec.Struct, frozen=True):
+    """What a next version is made of: files, and how its threshold is found."""
+
+    params: str
+    threshold: float | None
+    sample: str | None
+    alarm_rate: float | None
+
+
 @click.command("push")
 @click.argument("ref")
+@click.option("--params", type=click.Path(), help="Make the next version of REF with the numbers in this .npz file, and publish that.")
+@click.option("--threshold", type=float, help="Its threshold. [that of REF]")
+@click.option("--sample", type=click.Path(), help="Or: calibrate it on these rows, a .npy file as `pack` takes it.")
+@click.option("--alarm-rate", type=click.FloatRange(0, 1, max_open=True),
+              help="Share of the sample that may lie above the threshold. [that of REF]")
 @click.option("--namespace", help="Into which namespace [default: the environment's].")
 @click.option("--why", default="", help="The reason, for the record.")
 @json_option
 @click.pass_obj
-def push_command(name: str, ref: str, namespace: str | None, why: str, as_json: bool) -> None:
+def push_command(name: str, ref: str, params: str | None, threshold: float | None, sample: str | None,
+                 alarm_rate: float | None, namespace: str | None, why: str, as_json: bool) -> None:  # fmt: skip
     """Publish model REF (name:version, or name for its newest) so that plans may refer to it.
 
-    The gate checks it first. Pushing the same bytes again changes nothing; other bytes under the same name and version are refused.
+    The gate checks it first. Pushing the same bytes again changes nothing; other bytes under the same name and version are
+    refused. With --params the numbers must have REF's names, shapes and dtypes: `swapstream models params` writes REF's own.
     """
     environment = load_environment(name)
-    artifact = Store(environment.store).get(ref)
+    store = Store(environment.store)
+    artifact = store.get(ref)
+    if params is not None:
+        artifact = revised(store, artifact, Revision(params, threshold, sample, alarm_rate))
+    elif threshold is not None or sample is not None or alarm_rate is not None:
+        raise InvalidSettings("--threshold, --sample and --alarm-rate belong to the next version that --params makes")
     check(artifact)
     space = namespace or environment.job.namespace
     definitions = publish(environment, space, [Part("model", artifact.ref, artifact.encode())], Author(author(), why))
     row = {"namespace": space, "model": artifact.ref, "digest": artifact.digest, "parameters": definitions.position}
     show([row], ["namespace", "model", "digest"], as_json)
+
+
+def revised(store: Store, parent: Artifact, given: Revision) -> Artifact:
+    """The next version of a model with the numbers of a file, put into the store."""
+    from swapstream.models.revise import revise
+
+    parameters = read_parameters(given.params)
+    sources = [msgspec.structs.replace(file_source(given.params, len(parameters)), kind="parameters")]
+    rows = None
+    if given.sample is not None:
+        rows = read_sample(given.sample)
+        sources.append(file_source(given.sample, len(rows)))
+    made = lineage(data=sources, parent=parent.ref, extractor=parent.manifest.lineage.extractor)
+    artifact = revise(
+        parent,
+        parameters,
+        version=store.next_version(parent.manifest.name),
+        threshold=given.threshold,
+        sample=rows,
+        alarm_rate=given.alarm_rate,
+        lineage=made,
+    )
+    store.put(artifact)
+    return artifact
