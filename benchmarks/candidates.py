@@ -1,22 +1,23 @@
-"""The candidates: each starts its job on telemetry from the beginning, says where its scores go and how to read them."""
+"""The candidates that are Flink jobs: Swapstream's detect, and PyFlink with one element per record."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Protocol
+from collections.abc import Callable
 
-import msgspec
-
-from benchmarks import measure, workload
-from swapstream.models.artifact import Artifact
+from benchmarks import measure
+from benchmarks.arena import Arena
+from benchmarks.cluster import RIVAL
+from benchmarks.measure import Output, Read
+from benchmarks.workload import PLAN
+from swapstream.models.errors import ClusterError
 from swapstream.scripts.deployments import Deployment
-from swapstream.scripts.environment import Environment
+from swapstream.scripts.environment import ROOT, Environment
 from swapstream.scripts.flink_cli import FlinkCommandLine, connector, new_job_id, python_jar
 from swapstream.scripts.job import Submission, wait_until_running
 from swapstream.scripts.publish import Author
 from swapstream.scripts.rendering import flink_home
 
-JOB = Path(__file__).with_name("per_record.py")
+TIMEOUT_S = 900.0
 
 DEFAULTS = {
     "execution.buffer-timeout.interval": "100 ms",
@@ -29,58 +30,63 @@ DEFAULTS = {
 RAISED = DEFAULTS | {"python.fn-execution.bundle.size": "100000", "python.state.cache-size": "100000"}
 
 
-class Candidate(Protocol):
-    """A job to be measured. `share` is the part of the readings that it gets, so that a slow one ends in minutes."""
-
-    name: str
-    share: float
-    topic: str
-
-    @staticmethod
-    def read(value: bytes) -> measure.Columns:
-        """The scores in a message of `topic`."""
-
-    def start(self, environment: Environment, run: str, stop: dict[int, int]) -> str:
-        """Submit, to read telemetry up to the offsets in `stop`; returns the Flink job's id when every task runs."""
-
-
 class Detect:
-    """Swapstream's main job, as `swapstream submit detect` runs it: without end, so it always gets all readings."""
+    """Swapstream's main job, as `swapstream submit detect` runs it: without end, so it gets all readings."""
 
-    name, share, topic, read = "detect", 1.0, "scores", staticmethod(measure.frames)
+    name = "detect"
 
-    def __init__(self, plan: Path) -> None:
-        self.plan = plan
+    def __init__(self, readings: int) -> None:
+        self.readings = readings
 
-    def start(self, environment: Environment, run: str, stop: dict[int, int]) -> str:
-        defaults = environment.job
-        deployment = Deployment(defaults.namespace, run, "detect", defaults.parallelism)
-        submission = Submission(environment, deployment, None)
-        submission.submit(str(self.plan), Author("benchmark"), "earliest", "exactly_once")
-        return submission.job_id
+    def run(self, arena: Arena, run: str) -> Output:
+        environment = arena.environment
+        topic = environment.topics.scores.name
+        output = observe(environment, topic, measure.frames, self.name, lambda: submit(arena, run))
+        if len(output) != arena.readings:
+            raise ClusterError(f"{self.name} scored {len(output)} of {arena.readings} readings")
+        return output
 
 
-class PerRecord:
-    """per_record.py under some settings of Flink."""
+class PyFlink:
+    """A job in benchmarks/rivals/ with settings over the cluster's."""
 
-    read = staticmethod(measure.single)
+    def __init__(self, name: str, readings: int, script: str, settings: dict[str, str]) -> None:
+        self.name, self.readings, self.settings = name, readings, settings
+        self.script = ROOT / "benchmarks" / "rivals" / script
 
-    def __init__(self, name: str, share: float, settings: dict[str, str], model: Artifact, directory: Path) -> None:
-        self.name, self.share, self.settings, self.model, self.directory = name, share, settings, model, directory
-        self.topic = workload.RIVAL
+    def run(self, arena: Arena, run: str) -> Output:
+        return observe(arena.environment, RIVAL, measure.single, self.name, lambda: self._submit(arena, run))
 
-    def start(self, environment: Environment, run: str, stop: dict[int, int]) -> str:
-        flink, job_id, file = FlinkCommandLine(environment), new_job_id(), self.directory / f"{run}.json"
-        file.write_bytes(msgspec.json.encode(self._job(environment, run, stop)))
+    def _submit(self, arena: Arena, run: str) -> str:
+        flink, job_id = FlinkCommandLine(arena.environment), new_job_id()
         flink.run([str(flink_home() / "bin" / "flink"), "run", "-d", f"-D$internal.pipeline.job-id={job_id}",
-                   "-p", str(environment.job.parallelism), "-C", connector().as_uri(), "-C", python_jar().as_uri(),
-                   "-py", str(JOB), "--spec", str(file)])
+                   "-p", str(arena.environment.job.parallelism), "-C", connector().as_uri(), "-C", python_jar().as_uri(),
+                   "-py", str(self.script), "--spec", str(arena.job(run, self.readings, settings=self.settings))])
         wait_until_running(flink, job_id)
         return job_id
 
-    def _job(self, environment: Environment, run: str, stop: dict[int, int]) -> dict[str, object]:
-        model = {name: self.model.parameters[name].tolist() for name in ("mean", "deviation")}
-        return {"bootstrap": environment.broker.servers, "group": run, "source": environment.topics.telemetry.name,
-                "sink": self.topic, "stop": sorted(stop.items()), "parallelism": environment.job.parallelism, "settings": self.settings,
-                "checkpoint_ms": environment.job.checkpoint_ms,
-                "model": model | {"threshold": self.model.manifest.threshold, "halflife": workload.HALFLIFE}}
+
+def submit(arena: Arena, run: str) -> str:
+    """Start detect on the workload's plan; returns its Flink job's id when every task runs."""
+    defaults = arena.environment.job
+    deployment = Deployment(defaults.namespace, run, "detect", defaults.parallelism)
+    submission = Submission(arena.environment, deployment, None)
+    submission.submit(str(arena.directory / PLAN), Author("benchmark"), "earliest", defaults.delivery)
+    return submission.job_id
+
+
+def observe(environment: Environment, topic: str, read: Read, name: str, start: Callable[[], str]) -> Output:
+    """Start a Flink job, wait for all of its output, end it and read what it wrote. A failure on the way is one, even if Flink
+    recovers from it: the figure would be spoilt. Raises ClusterError."""
+    flink, before = FlinkCommandLine(environment), measure.ends(environment, topic)
+    job = start()
+
+    def check() -> None:
+        if failure := flink.rest.exception(job):
+            raise ClusterError(f"{name} failed: {failure}")
+
+    try:
+        measure.wait(environment, topic, before, check, TIMEOUT_S)
+    finally:
+        flink.cancel(job)
+    return measure.collect(environment, topic, before, read)

@@ -1,38 +1,49 @@
 """What a candidate wrote, read from its output topic after it is done: how many scores, when, and which.
 
-The broker stamps every message with the time at which it was appended, so that nothing need be watched while a candidate
-runs, and nothing takes processor time from it.
+The broker stamps every message with the time at which it was appended, so that nothing need watch closely while a candidate
+runs, and next to nothing takes processor time from it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from functools import cache
 
 import msgspec
 import numpy as np
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
+from benchmarks.workload import PARTITIONS
 from swapstream.models.errors import ClusterError
 from swapstream.operators.frame import Float64, Int64
 from swapstream.operators.scores import decode_scores
-from swapstream.scripts import kafka
 from swapstream.scripts.environment import Environment
 
 QUIET_S = 6.0
 """Output is complete when it has not grown for this long, longer than any pause of a job that runs."""
+BATCH = 10_000
+
+ERRORS = 3
+"""librdkafka's level: it also has things to say that are no concern."""
 
 Columns = tuple[Int64, Float64]
 Read = Callable[[bytes], Columns]
+Offsets = dict[int, int]
 
 
 class Output(msgspec.Struct, frozen=True):
-    """All scores of a run in the order they were appended: `appended` [n] broker time in ms, `times` [n] event time in
-    milliseconds (no two readings share one), `scores` [n]."""
+    """All scores of a run in the order they were appended: `appended` [n] time in ms, `times` [n] event time in milliseconds
+    (no two readings share one), `scores` [n]."""
 
     appended: Int64
     times: Int64
     scores: Float64
+
+    def __len__(self) -> int:
+        return len(self.times)
 
     def rate(self) -> float:
         """Records a second from the first append to the last; what the first append brought came before, so doesn't count."""
@@ -41,11 +52,13 @@ class Output(msgspec.Struct, frozen=True):
 
     def steady_rate(self) -> float:
         """The same over the second half of the records, when the JVM has compiled what is hot."""
-        half = len(self.appended) // 2
+        half = len(self) // 2
         return Output(self.appended[half:], self.times[half:], self.scores[half:]).rate()
 
-    def by_time(self) -> dict[int, float]:
-        return dict(zip(self.times.tolist(), self.scores.tolist(), strict=True))
+    def difference(self, other: Output) -> float:
+        """The largest difference between scores of the same reading; infinite where both have none in common."""
+        _, mine, theirs = np.intersect1d(self.times, other.times, assume_unique=True, return_indices=True)
+        return float(np.abs(self.scores[mine] - other.scores[theirs]).max(initial=0.0)) if len(mine) else float("inf")
 
 
 def frames(value: bytes) -> Columns:
@@ -55,18 +68,31 @@ def frames(value: bytes) -> Columns:
 
 
 def single(value: bytes) -> Columns:
-    """A message of the per-record job: (device, time, score, anomalous)."""
+    """A message of a rival: (device, time, score, anomalous)."""
     _, when, score, _ = msgspec.msgpack.decode(value)
     return np.array([when]), np.array([score])
 
 
-def ends(environment: Environment, topic: str, committed: bool = False) -> dict[int, int]:
-    """Partition → end of the topic now."""
-    with closing(kafka.consumer(environment, topic, read_committed=committed)) as client:
-        return {partition.partition: end for partition, end in client.end_offsets(list(client.assignment())).items()}
+def ends(environment: Environment, topic: str, committed: bool = False) -> Offsets:
+    """Partition → end of the topic now, for every reader or for one of committed messages alone."""
+    level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
+    wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(PARTITIONS)}
+    found = _admin(environment.broker.servers).list_offsets(wanted, isolation_level=level, request_timeout=10)
+    return {partition.partition: future.result().offset for partition, future in found.items()}
 
 
-def wait(environment: Environment, topic: str, start: dict[int, int], check: Callable[[], object], seconds: float) -> None:
+@cache
+def _admin(servers: str) -> AdminClient:
+    """One for all questions, since each has threads of its own."""
+    return AdminClient({"bootstrap.servers": servers, "log_level": ERRORS})
+
+
+def grown(environment: Environment, topic: str, start: Offsets) -> int:
+    """Messages (transaction markers among them) since `start`."""
+    return sum(ends(environment, topic).values()) - sum(start.values())
+
+
+def wait(environment: Environment, topic: str, start: Offsets, check: Callable[[], object], seconds: float) -> None:
     """Return when output has begun, does not grow any more and is committed. Raises ClusterError, or what `check` raises."""
     deadline = time.monotonic() + seconds
     seen, since = start, time.monotonic()
@@ -80,18 +106,33 @@ def wait(environment: Environment, topic: str, start: dict[int, int], check: Cal
             seen, since = now, time.monotonic()
 
 
-def collect(environment: Environment, topic: str, start: dict[int, int], read: Read, expected: int) -> Output:
-    """The committed output since `start`. Raises ClusterError unless it is `expected` records, each once."""
-    parts = list(_parts(environment, topic, start, read))
+def collect(environment: Environment, topic: str, start: Offsets, read: Read) -> Output:
+    """The committed output since `start`. Raises ClusterError when a reading is there twice, or none at all."""
+    parts = [(np.full(len(columns[0]), appended), *columns)
+             for appended, value in messages(environment, topic, start) for columns in [read(value)]]
+    if not parts:
+        raise ClusterError(f"nothing came out on {topic}")
     appended, times, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
-    if len(times) != expected or len(np.unique(times)) != expected:
-        raise ClusterError(f"{len(times)} scores of {len(np.unique(times))} readings on {topic}, not {expected}")
+    twice = len(times) - len(np.unique(times))
+    if twice:
+        raise ClusterError(f"{twice} of {len(times)} scores on {topic} are there twice")
     order = np.argsort(appended, kind="stable")
     return Output(appended[order], times[order], scores[order])
 
 
-def _parts(environment: Environment, topic: str, start: dict[int, int], read: Read) -> Iterator[tuple[Int64, Int64, Float64]]:
-    for record in kafka.read_to_end(environment, topic, start):
-        assert record.value is not None
-        times, scores = read(record.value)
-        yield np.full(len(times), record.timestamp), times, scores
+def messages(environment: Environment, topic: str, start: Mapping[int, int], committed: bool = True) -> Iterator[tuple[int, bytes]]:
+    """(broker time in ms, value) of what lies in the topic since `start`, in offset order within a partition."""
+    consumer = Consumer({"bootstrap.servers": environment.broker.servers, "group.id": "bench", "enable.auto.commit": False,
+                         "isolation.level": "read_committed" if committed else "read_uncommitted", "enable.partition.eof": True})
+    with closing(consumer):
+        consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in start.items()])
+        left = set(start)
+        while left:
+            for message in consumer.consume(BATCH, 1.0):
+                error = message.error()
+                if error is None:
+                    yield message.timestamp()[1], message.value()
+                elif error.code() == KafkaError._PARTITION_EOF:
+                    left.discard(message.partition())
+                else:
+                    raise ClusterError(f"reading {topic}: {error}")

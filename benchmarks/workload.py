@@ -1,100 +1,117 @@
-"""The work that every candidate does: the same readings, features and model, and the files that describe them.
+"""What is worked on: messages made from a number, and the schema, plan and model that go with them.
 
-Readings are 103 bytes of msgpack (8 values, a device, a time), spread over 1,000 devices and 4 partitions by device. Features are
-the values and their exponentially weighted mean and deviation per device; the model is a z-score over all 24.
+Every reading has an event time of its own (START_MS plus its number, in ms), by which the candidates' scores are compared.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
-import numpy as np
 from confluent_kafka import Producer
 
-from swapstream.models import Store, train
+from swapstream.jobs.partitioner import partition_of
 from swapstream.models.artifact import Artifact
-from swapstream.models.schema import encoder, load_schema
-from swapstream.operators.extractors.composite import Composite
-from swapstream.operators.frame import Float64, Frame
-from swapstream.scripts import kafka
 from swapstream.scripts.console import progress
 from swapstream.scripts.environment import Environment
-from swapstream.scripts.topics import admin
 
-HALFLIFE = 20.0
-EXTRACTOR = ["identity", {"ewm": {"halflife": HALFLIFE}}]
-FIELDS = ("temperature", "pressure", "flow", "vibration", "current", "voltage", "speed", "torque")
-DEVICES = 1000
 PARTITIONS = 4
 START_MS = 1_767_225_600_000
 CHUNK = 20_000
-RIVAL = "rival"
-TRAINING = 50_000
+"""Readings made at a time."""
+IN_FLIGHT = 100_000
+PLAN, SCHEMA = "plan.yaml", "bench.yaml"
 
-SCHEMA = {"name": "bench", "device": "id", "time": "ts", "values": "v", "fields": list(FIELDS)}
-PLAN = {"name": "bench", "schema": "bench.yaml", "extractor": EXTRACTOR, "champion": "bench:1"}
-
-# Broker time on the output says when a record was written, whatever time its producer gives it.
-STAMPED = {"message.timestamp.type": "LogAppendTime"}
+Message = tuple[str, bytes]
+"""Key and value."""
 
 
-def write_files(directory: Path) -> Path:
-    """Schema, plan and environment; returns the environment's path."""
-    topics = {"telemetry": {"name": "telemetry", "partitions": PARTITIONS},
-              "scores": {"name": "scores", "partitions": PARTITIONS, "config": STAMPED}}
-    closed = {"directory": str(directory / "cluster"), "topics": topics,
-              "broker": {"port": 0, "controller_port": 0}, "flink": {"rest_port": 0}}
-    for name, content in (("environment", closed), ("plan", PLAN), ("bench", SCHEMA)):
-        (directory / f"{name}.yaml").write_bytes(msgspec.yaml.encode(content))
-    return directory / "environment.yaml"
+class Workload(ABC):
+    """One kind of telemetry and what is done with it.
+
+    `per_message` readings a message; `extractor` is the plan's list; `title` says for people what is measured.
+    """
+
+    title: str
+    extractor: list[Any]
+    per_message: int = 1
+
+    @property
+    @abstractmethod
+    def schema(self) -> dict[str, Any]:
+        """The schema's file."""
+
+    @abstractmethod
+    def train(self, store: Path, directory: Path) -> Artifact:
+        """Make the model `bench:1` and put it where the plan finds it."""
+
+    @abstractmethod
+    def messages(self, first: int, count: int) -> Iterator[Message]:
+        """Messages with the readings `first` to `first + count`, multiples of `per_message`, in this order."""
+
+    def told(self, directory: Path) -> dict[str, Any]:
+        """What rivals need to know beside the model's numbers, as fields of their Job."""
+        return {}
+
+    def plan(self) -> dict[str, Any]:
+        """The plan's file."""
+        return {"name": "bench", "schema": SCHEMA, "extractor": self.extractor, "champion": "bench:1"}
+
+    def write(self, directory: Path) -> None:
+        """Schema and plan."""
+        for name, content in ((SCHEMA, self.schema), (PLAN, self.plan())):
+            (directory / name).write_bytes(msgspec.yaml.encode(content))
 
 
-def device(number: int) -> str:
-    """The device of reading `number`."""
-    return f"device-{number % DEVICES:04d}"
+def producer(environment: Environment, linger_ms: float = 20) -> Producer:
+    """confluent-kafka's, because filling is no part of what is measured and it is five times as fast as kafka-python."""
+    return Producer({"bootstrap.servers": environment.broker.servers, "linger.ms": linger_ms, "compression.type": "lz4",
+                     "enable.idempotence": True, "queue.buffering.max.messages": 2 * IN_FLIGHT,
+                     "queue.buffering.max.kbytes": 512 * 1024})
 
 
-def readings(first: int, count: int) -> Float64:
-    """Values [count, 8] of consecutive readings."""
-    return np.random.default_rng(first).normal(20.0, 3.0, (count, len(FIELDS)))
+class Partitions(dict[str, int]):
+    """Key → partition, as Java's clients choose it; murmur2 in Python is slow, so once a key."""
+
+    def __missing__(self, key: str) -> int:
+        partition = self[key] = partition_of(key.encode(), PARTITIONS)
+        return partition
 
 
-def train_model(store: Path, directory: Path) -> Artifact:
-    """Fit the z-score on features of readings of their own, and put it where the plan finds it."""
-    schema = load_schema(directory / "bench.yaml")
-    composite = Composite.parse(EXTRACTOR, schema.names)
-    offsets = np.arange(TRAINING)
-    frame = Frame(0, offsets, offsets, offsets, [device(i) for i in range(TRAINING)], readings(TRAINING, TRAINING))
-    features, warming = composite.extract(frame, composite.table())
-    artifact = train("zscore", features[~warming], composite.features, name="bench")
-    Store(store).put(artifact)
-    return artifact
+def fill(environment: Environment, workload: Workload, readings: int) -> float:
+    """Write `readings` to telemetry (rounded up to whole messages); returns the mean size of a message in bytes."""
+    topic, client, partitions = environment.topics.telemetry.name, producer(environment), Partitions()
+    step = max(CHUNK // workload.per_message, 1) * workload.per_message
+    sizes: list[int] = []
+    with progress("readings") as bar:
+        task = bar.add_task("filling telemetry", total=readings)
+        for first in range(0, readings, step):
+            count = min(step, -(-(readings - first) // workload.per_message) * workload.per_message)
+            sizes += send(client, topic, workload.messages(first, count), partitions)
+            bar.update(task, completed=first + count)
+        client.flush()
+    return sum(sizes) / len(sizes)
 
 
-def fill(environment: Environment, directory: Path, count: int) -> float:
-    """Write `count` readings to telemetry; returns their mean size in bytes."""
-    encode = encoder(load_schema(directory / "bench.yaml"))
-    partition = {device(i): kafka.partition_of(device(i).encode(), PARTITIONS) for i in range(DEVICES)}
-    topic, written = environment.topics.telemetry.name, 0
-    # confluent-kafka, because filling is no part of what is measured and it is five times as fast as kafka-python.
-    producer = Producer({"bootstrap.servers": environment.broker.servers, "linger.ms": 20, "compression.type": "lz4",
-                         "enable.idempotence": True, "queue.buffering.max.messages": 4 * CHUNK})
-    with progress() as bar:
-        task = bar.add_task("filling telemetry", total=count)
-        for first in range(0, count, CHUNK):
-            for number, values in enumerate(readings(first, min(CHUNK, count - first)).tolist(), first):
-                name = device(number)
-                message = encode(name, START_MS + number, values)
-                producer.produce(topic, message, name.encode(), partition[name])
-                written += len(message)
-            producer.flush()
-            bar.update(task, completed=min(first + CHUNK, count))
-    return written / count
+def send(client: Producer, topic: str, messages: Iterator[Message], partitions: Partitions) -> list[int]:
+    """Hand messages over, waiting while too many are under way; returns their sizes."""
+    sizes = []
+    for key, value in messages:
+        client.produce(topic, value, key.encode(), partitions[key])
+        sizes.append(len(value))
+    while len(client) > IN_FLIGHT:
+        client.poll(0.05)
+    client.poll(0)
+    return sizes
 
 
-def create_rival_topic(environment: Environment) -> None:
-    """Where the per-record job writes: as `scores`, one message a record."""
-    with admin(environment) as client:
-        client.create_topics({RIVAL: {"num_partitions": PARTITIONS, "replication_factor": -1, "configs": STAMPED}})
-        client.wait_for_topics([RIVAL])
+def spread(ends: dict[int, int], share: float) -> dict[int, int]:
+    """Partition → where to stop, for a candidate that gets only the first part of each partition."""
+    return {partition: int(end * min(1.0, share)) for partition, end in ends.items()}
+
+
+def names(prefix: str, count: int) -> list[str]:
+    return [f"{prefix}-{number:0{len(str(count - 1))}d}" for number in range(count)]

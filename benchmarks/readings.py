@@ -1,0 +1,60 @@
+"""Readings of 8 values from many devices, one a message."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from benchmarks.stages import Stages
+from benchmarks.workload import SCHEMA, START_MS, Message, Workload, names
+from swapstream.models import Store, train
+from swapstream.models.artifact import Artifact
+from swapstream.operators.frame import Float64
+
+HALFLIFE = 20.0
+FIELDS = ("temperature", "pressure", "flow", "vibration", "current", "voltage", "speed", "torque")
+TRAINING = 50_000
+
+
+def values(first: int, count: int) -> Float64:
+    """Values [count, 8] of consecutive readings."""
+    return np.random.default_rng(first).normal(20.0, 3.0, (count, len(FIELDS)))
+
+
+class Readings(Workload):
+    """103 bytes of msgpack a reading, from `devices` devices in turn. Features: the values and their exponentially weighted
+    mean and deviation per device (state: 17 numbers a device); the model is a z-score over all 24."""
+
+    extractor = ["identity", {"ewm": {"halflife": HALFLIFE}}]  # noqa: RUF012
+
+    def __init__(self, devices: int = 1000) -> None:
+        self.title = f"one reading of 8 values a message, {devices:,} devices"
+        self.devices = names("device", devices)
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return {"name": "bench", "device": "id", "time": "ts", "values": "v", "fields": list(FIELDS)}
+
+    def messages(self, first: int, count: int) -> Iterator[Message]:
+        devices, total = self.devices, len(self.devices)
+        for number, row in enumerate(values(first, count).tolist(), first):
+            name = devices[number % total]
+            yield name, self._encode({"id": name, "ts": START_MS + number, "v": row})
+
+    def told(self, directory: Path) -> dict[str, Any]:
+        return {"halflife": HALFLIFE, "warmup": math.ceil(2 * HALFLIFE)}
+
+    def train(self, store: Path, directory: Path) -> Artifact:
+        """A z-score fitted to features of readings of its own."""
+        stages = Stages(directory / SCHEMA, self.extractor)
+        count = TRAINING // self.per_message * self.per_message
+        _, features, warming = stages.extract([value for _, value in self.messages(TRAINING, count)])
+        artifact = train("zscore", features[~warming], stages.composite.features, name="bench")
+        Store(store).put(artifact)
+        return artifact

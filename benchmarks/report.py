@@ -1,0 +1,112 @@
+"""What a benchmark says: a table on stdout, JSON, and a picture."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from benchmarks.contest import Result
+from swapstream.models.errors import InvalidSettings, SwapstreamError
+from swapstream.scripts.console import out, say, show
+
+COLUMNS = ["candidate", "readings", "readings/s", "second half", "min", "max", "detect is faster by", "goal"]
+
+
+def options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """--json, --plot and --keep, which every benchmark has."""
+    for option in (
+        click.option("--keep", is_flag=True, help="Keep the directory with its logs."),
+        click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it; needs matplotlib (extra `plot`)."),
+        click.option("--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write everything here."),
+    ):
+        command = option(command)
+    return command
+
+
+def write_json(file: Path | None, **content: Any) -> None:
+    """The figures with what they were measured on."""
+    if file:
+        machine = {"cores": os.cpu_count(), "cpu": cpu(), "python": platform.python_version()}
+        file.write_bytes(msgspec.json.format(msgspec.json.encode({**content, "machine": machine})))
+
+
+def cpu() -> str:
+    """The processor's name, where Linux tells."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+
+
+def tables(results: Sequence[Result]) -> None:
+    """A table for each contest."""
+    for result in results:
+        title = f"{result.title}: {result.bytes:,.0f} bytes a message, exactly once, {os.cpu_count()} cores"
+        show([_row(row) for row in result.rows], COLUMNS, False, title)
+
+
+def _row(row: Any) -> dict[str, str]:
+    return {"candidate": row.candidate, "readings": f"{row.readings:,}", "readings/s": f"{row.rate:,.0f}",
+            "second half": f"{row.steady_rate:,.0f}", "min": f"{min(row.rates):,.0f}", "max": f"{max(row.rates):,.0f}",
+            "detect is faster by": f"{row.ratio:.2f} x", "goal": f"{row.goal:g} x" if row.goal else ""}
+
+
+def verdict(missed: Sequence[str]) -> None:
+    """Say which goals were missed, and end: with 1 if there are any."""
+    out.print("missed: " + "; ".join(missed) if missed else "every goal is reached")
+    raise SystemExit(1 if missed else 0)
+
+
+def missed_goals(results: Sequence[Result]) -> list[str]:
+    return [f"{row.ratio:.2f} x {row.candidate}, not {row.goal:g} ({result.title})"
+            for result in results for row in result.rows if row.missed]
+
+
+def bars(file: Path | None, results: Sequence[Result]) -> None:
+    """Readings/s of every candidate, a panel for each contest."""
+    if file:
+        figure = blank(len(results))
+        for panel, result in zip(figure.subplots(len(results), 1, squeeze=False)[:, 0], results, strict=True):
+            names = [row.candidate for row in result.rows]
+            drawn = panel.barh(names, [row.rate for row in result.rows], color=["tab:blue", *["tab:gray"] * len(names)])
+            panel.bar_label(drawn, [f" {row.rate:,.0f}  ({row.ratio:.1f} x)" for row in result.rows])
+            panel.invert_yaxis()
+            panel.margins(x=0.25)
+            panel.set_title(result.title, loc="left")
+            panel.set_xlabel("readings/s (how many times as fast detect is)")
+        save(figure, file)
+
+
+def blank(panels: int) -> Any:
+    """A figure without a window system. Raises InvalidSettings without matplotlib."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise InvalidSettings("--plot needs matplotlib: install swapstream[plot]") from error
+    figure = Figure(figsize=(10, 1 + 3 * panels), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Any, file: Path) -> None:
+    """By the file's suffix. Raises InvalidSettings."""
+    try:
+        figure.savefig(file)
+    except (OSError, ValueError) as error:
+        raise InvalidSettings(f"--plot {file}: {error}") from error
+
+
+def run(command: Callable[[], Any]) -> None:
+    """A benchmark's command; what Swapstream refuses is one line."""
+    try:
+        command()
+    except SwapstreamError as error:
+        say(str(error))
+        sys.exit(error.exit_code)
