@@ -9,17 +9,17 @@ import msgspec
 import numpy as np
 
 from swapstream.models.contributions import parts
-from swapstream.operators.pipeline import LoadedModel, Pipeline, Scored
+from swapstream.operators.pipeline import LoadedInput, LoadedModel, Scored
 from swapstream.operators.scores import Provenance
 
-VERSION = 1
+VERSION = 2
 CONTRIBUTIONS = 3
 
 
 class Anomaly(msgspec.Struct, frozen=True):
     """`time` is event time in microseconds, `at` the same for people. `contributions`: the features that contributed most, as
     the score less the score with that feature at its reference median, largest first; only what made the score higher. Of a
-    model over windows the fields, each over its whole window.
+    model over windows the fields, each over its whole window. `index`: the reading's place in its message.
     """
 
     device: str
@@ -40,13 +40,15 @@ class Anomaly(msgspec.Struct, frozen=True):
     topic: str
     partition: int
     offset: int
+    index: int = 0
+    schema: str = ""
     v: int = VERSION
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
 
 
-def anomalies(scored: Scored, pipeline: Pipeline, provenance: Provenance) -> Iterator[Anomaly]:
+def anomalies(scored: Scored, part: LoadedInput, provenance: Provenance) -> Iterator[Anomaly]:
     """The anomalies of a frame, route by route, in offset order within a route."""
     for role in scored.roles:
         if role.role != "champion":
@@ -55,11 +57,11 @@ def anomalies(scored: Scored, pipeline: Pipeline, provenance: Provenance) -> Ite
         if not len(places):
             continue
         rows = role.rows[places]
-        champion = pipeline.champion_of(scored.frame.devices[rows[0]])
+        champion = part.champion_of(scored.frame.devices[rows[0]])
         assert champion is not None
         shares = champion_shares(champion, scored, [int(row) for row in rows])
         for row, score, share in zip(rows.tolist(), role.scores[places].tolist(), shares, strict=True):
-            yield anomaly(scored, row, score, share, champion, pipeline, provenance)
+            yield anomaly(scored, row, score, share, champion, part, provenance)
 
 
 def champion_shares(champion: LoadedModel, scored: Scored, rows: list[int]) -> list[dict[str, float]]:
@@ -79,13 +81,13 @@ def anomaly(
     score: float,
     share: dict[str, float],
     champion: LoadedModel,
-    pipeline: Pipeline,
+    part: LoadedInput,
     provenance: Provenance,
 ) -> Anomaly:
     """One record's anomaly."""
     frame = scored.frame
     time = int(frame.times[row])
-    values = dict(zip(pipeline.schema.names, frame.values[row].tolist(), strict=True))
+    values = dict(zip(part.schema.names, frame.values[row].tolist(), strict=True))
     return Anomaly(
         frame.devices[row],
         time,
@@ -105,6 +107,8 @@ def anomaly(
         provenance.topic,
         provenance.partition,
         int(frame.offsets[row]),
+        int(frame.index[row]),
+        provenance.schema,
     )
 
 

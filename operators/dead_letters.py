@@ -6,12 +6,19 @@ import hashlib
 
 import msgspec
 
-VERSION = 1
+from swapstream.models.errors import InvalidDefinition
+from swapstream.operators.wire import read
+
+VERSION = 2
 MAX_PAYLOAD = 512 * 1024
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """`timestamp` is log time in ms. A payload over MAX_PAYLOAD is left in telemetry: `payload` is None, `size` and `digest` name it."""
+    """`timestamp` is log time in ms. `index`: the reading's place where only one of a message is bad; None: all of the message.
+
+    A payload over MAX_PAYLOAD is left in telemetry: `payload` is None, `size` and `digest` name it. Of a message with several
+    bad readings the first one's letter holds the payload.
+    """
 
     topic: str
     partition: int
@@ -22,18 +29,32 @@ class DeadLetter(msgspec.Struct, frozen=True):
     size: int
     digest: str
     payload: bytes | None
+    index: int | None = None
     v: int = VERSION
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)
 
 
+def decode_dead_letter(value: bytes) -> DeadLetter:
+    """Read a message of `dead_letters`, of any version. Raises InvalidDefinition."""
+    letter = read(value, DeadLetter, InvalidDefinition, "a dead letter")
+    if not 1 <= letter.v <= VERSION:
+        raise InvalidDefinition(f"dead letter of version {letter.v}: this release reads versions 1 to {VERSION}")
+    return letter
+
+
 def dead_letter(
     topic: str, partition: int, offset: int, timestamp: int, reason: str, detail: str, payload: bytes | None
 ) -> DeadLetter:
-    """A dead letter for one record."""
+    """A dead letter for one message."""
     content = payload or b""
     kept = content if len(content) <= MAX_PAYLOAD else None
     return DeadLetter(
         topic, partition, offset, timestamp, reason, detail, len(content), hashlib.sha256(content).hexdigest(), kept
     )
+
+
+def of_reading(letter: DeadLetter, index: int, reason: str, detail: str) -> DeadLetter:
+    """The letter of one more bad reading of the same message."""
+    return msgspec.structs.replace(letter, index=index, reason=reason, detail=detail, payload=None)

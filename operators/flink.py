@@ -24,8 +24,10 @@ from swapstream.operators.definitions import Definitions
 from swapstream.operators.device_store import BASE
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.ledger import LedgerRow
+from swapstream.operators.outputs import Emission
 from swapstream.operators.pipelines import Pipelines
-from swapstream.operators.shard import Assignment, Change, Emission, Shard
+from swapstream.operators.shard import Assignment, Shard
+from swapstream.operators.shard_state import Change
 
 POLL_MS = 20
 LATER = 1_000_000
@@ -93,7 +95,7 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     def open(self, runtime_context: RuntimeContext) -> None:
         self.head = runtime_context.get_state(ValueStateDescriptor("head", binary()))
         self.table = runtime_context.get_map_state(MapStateDescriptor("table", Types.STRING(), binary()))
-        # Where version 1 kept the table: read, and emptied when the table is first written.
+        # Where version 1 kept its only table: read, and emptied when the tables are first written.
         self.base = runtime_context.get_state(ValueStateDescriptor("base", binary()))
         self.journal = runtime_context.get_list_state(ListStateDescriptor("journal", binary()))
         self.held = runtime_context.get_list_state(ListStateDescriptor("held", binary()))
@@ -167,7 +169,7 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         return shard
 
     def _entries(self) -> dict[str, bytes]:
-        """What is stored of the device table."""
+        """What is stored of the device tables."""
         base = self.base.value()
         if base is None:
             return dict(self.table.items())
@@ -195,9 +197,11 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
 
     def _write(self, change: Change) -> None:
         self.head.update(change.head)
-        if change.anew:
-            for state in (self.table, self.base, self.journal):
-                state.clear()
+        if change.cleared:
+            self.base.clear()
+            self.journal.clear()
+            for key in [key for key in self.table.keys() if key.startswith(change.cleared)]:
+                self.table.remove(key)
         for key, entry in change.table.items():
             if entry is None:
                 self.table.remove(key)

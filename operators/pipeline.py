@@ -11,15 +11,15 @@ import numpy as np
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.contributions import contributions
-from swapstream.models.errors import SwapstreamError
+from swapstream.models.errors import InvalidPlan, SwapstreamError, UnknownName
 from swapstream.models.gate import check
 from swapstream.models.kinds import Scorer
 from swapstream.models.schema import Schema
-from swapstream.operators.decode import Decoder
+from swapstream.operators.decode import Decoders
 from swapstream.operators.devices import DeviceTable
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.frame import Bool, Float64, Frame, Int64
-from swapstream.operators.plan import Pin, Plan, Route
+from swapstream.operators.plan import EVERY_DEVICE, Input, Pin, Plan, Route, check_schemas
 
 NO_ROUTE = -1
 DEVICES_REMEMBERED = 100_000
@@ -114,7 +114,7 @@ def reason(error: Exception) -> str:
 
 
 class LoadedRoute:
-    """A route's models, champion first."""
+    """A route's models for the readings of one schema, champion first."""
 
     def __init__(self, route: Route, lookup: Lookup, features: tuple[str, ...]) -> None:
         self.pattern = route.devices
@@ -128,20 +128,21 @@ class LoadedRoute:
         return self.models[0] if self.models else None
 
 
-class Pipeline:
-    """One plan, ready. Holds no state of any shard: several shards of a worker share it."""
+class LoadedInput:
+    """What a plan does with the readings of one schema."""
 
-    def __init__(self, plan: Plan, lookup: Lookup) -> None:
-        self.plan = plan
-        self.digest = plan.digest
-        self.schema = lookup.schema(plan.schema)
-        self.decoder = Decoder(self.schema)
-        self.extractor = Composite.parse(list(plan.extractor), self.schema.names)
-        self.routes = [LoadedRoute(route, lookup, self.extractor.features) for route in plan.routes]
+    def __init__(self, plan: Plan, part: Input, lookup: Lookup) -> None:
+        self.schema = lookup.schema(part.schema)
+        if self.schema.name != part.schema.name:
+            raise InvalidPlan(f"plan {plan.name!r}: schema {part.schema} calls itself {self.schema.name!r}")
+        self.extractor = Composite.parse(list(part.extractor), self.schema.names, plan.devices)
+        taken = [route for route in plan.routes if route.type in ("", self.schema.name)]
+        last = next((i for i, route in enumerate(taken) if route.devices == EVERY_DEVICE), len(taken))
+        self.routes = [LoadedRoute(route, lookup, self.extractor.features) for route in taken[: last + 1]]
         self.route_of = lru_cache(DEVICES_REMEMBERED)(self._match)
 
     def new_table(self) -> DeviceTable:
-        """An empty table of per-device state for this plan's extractor."""
+        """An empty table of per-device state for this input's extractor."""
         return self.extractor.table()
 
     def process(self, frame: Frame, table: DeviceTable) -> Scored:
@@ -167,7 +168,33 @@ class Pipeline:
         return next((i for i, route in enumerate(self.routes) if fnmatchcase(device, route.pattern)), NO_ROUTE)
 
     def _rows_by_route(self, frame: Frame) -> list[tuple[int, Int64]]:
-        if len(self.routes) == 1 and self.routes[0].pattern == "*":
+        if len(self.routes) == 1 and self.routes[0].pattern == EVERY_DEVICE:
             return [(0, np.arange(len(frame)))]
-        taken = np.fromiter(map(self.route_of, frame.devices), dtype=np.int64, count=len(frame))
-        return [(index, np.flatnonzero(taken == index)) for index in np.unique(taken) if index != NO_ROUTE]
+        names, codes = frame.by_device()
+        taken = np.fromiter(map(self.route_of, names), np.int64, len(names))[codes]
+        return [(index, np.flatnonzero(taken == index)) for index in np.unique(taken).tolist() if index != NO_ROUTE]
+
+
+class Pipeline:
+    """One plan, ready. Holds no state of any shard: several shards of a worker share it.
+
+    `inputs` by schema's name, in the plan's order, which is that of the frames that `decoders` gives. `columnar`: messages may be
+    large.
+    """
+
+    def __init__(self, plan: Plan, lookup: Lookup) -> None:
+        self.plan = plan
+        self.digest = plan.digest
+        loaded = [LoadedInput(plan, part, lookup) for part in plan.inputs]
+        check_schemas(plan.name, [one.schema for one in loaded])
+        self.inputs = {one.schema.name: one for one in loaded}
+        self.decoders = Decoders([one.schema for one in loaded])
+        self.columnar = any(one.schema.layout == "columnar" for one in loaded)
+
+    def input(self, schema: str | None = None) -> LoadedInput:
+        """What is done with one schema; None: with the only one. Raises UnknownName."""
+        if schema is None and len(self.inputs) == 1:
+            return next(iter(self.inputs.values()))
+        if schema not in self.inputs:
+            raise UnknownName(f"plan {self.plan.name!r}: schema is {schema!r}, one of {', '.join(self.inputs)} is wanted")
+        return self.inputs[schema]

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidArtifact, InvalidPlan, UnknownName
 from swapstream.models.schema import Schema
-from swapstream.operators.definitions import Definitions
+from swapstream.operators.definitions import Definitions, Kind
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Pin, Plan
 
@@ -41,10 +41,12 @@ def missing(definitions: Definitions, namespace: str, digest: str, before: int |
         plan = Plan.decode(body)
     except InvalidPlan as error:
         return str(error)
-    if definitions.body(namespace, "schema", plan.schema.digest, before) is None:
-        return f"plan {plan.name!r}: schema {plan.schema} is not defined{where}"
-    absent = [pin for pin in plan.models() if definitions.body(namespace, "model", pin.digest, before) is None]
-    return f"plan {plan.name!r}: model {min(absent, key=str)} is not defined{where}" if absent else None
+    parts: list[tuple[Kind, Pin]] = [("schema", pin) for pin in plan.schemas]
+    parts += [("model", pin) for pin in sorted(plan.models(), key=str)]
+    for kind, pin in parts:
+        if definitions.body(namespace, kind, pin.digest, before) is None:
+            return f"plan {plan.name!r}: {kind} {pin} is not defined{where}"
+    return None
 
 
 class Pipelines:

@@ -1,26 +1,27 @@
-"""Plans: the short YAML file a person writes, and the resolved, immutable description that is deployed.
+"""Plans: the resolved, immutable description that is deployed. What a person writes is in plan_file.py.
 
-A resolved plan pins schema and models to digests, so that its own digest stands for everything that decides a score.
+A resolved plan pins schemas and models to digests, so that its own digest stands for everything that decides a score.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 
-from swapstream.models.artifact import Artifact
-from swapstream.models.errors import InvalidPlan, UnknownName
+from swapstream.models.errors import InvalidPlan
 from swapstream.models.schema import Schema
-from swapstream.operators.extractors.composite import Composite
+from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 from swapstream.operators.wire import read
 
-VERSION = 1
+VERSION = 2
 EVERY_DEVICE = "*"
+MAX_SCHEMAS = 64
+
+FOR_EVER = Retention(100_000_000, 10**15)
+"""What plans of version 1 say of devices: none is forgotten."""
 
 
 class Pin(msgspec.Struct, frozen=True):
@@ -33,14 +34,26 @@ class Pin(msgspec.Struct, frozen=True):
         return f"{self.name}@{self.digest[:12]}"
 
 
+class Input(msgspec.Struct, frozen=True):
+    """Messages of one schema, and the extractor that makes features of them: its canonical spec and its code's version."""
+
+    schema: Pin
+    extractor: tuple[Any, ...]
+    extractor_version: str
+
+
 class Route(msgspec.Struct, frozen=True):
-    """Which models score the devices that match a glob pattern. `threshold` overrides the champion's own."""
+    """Which models score the devices that match a glob pattern, of one type (a schema's name) or, "", of every type.
+
+    `threshold` overrides the champion's own.
+    """
 
     devices: str = EVERY_DEVICE
     champion: Pin | None = None
     challengers: tuple[Pin, ...] = ()
     canary: Pin | None = None
     threshold: float | None = None
+    type: str = ""
 
     def roles(self) -> Iterator[tuple[str, Pin]]:
         """Each (role, model), the champion first."""
@@ -53,126 +66,99 @@ class Route(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a deployment runs. A device takes the first route whose pattern matches it."""
+    """What a deployment runs. A device takes the first route that matches its reading's type and its name; `devices` bounds
+    what a shard remembers of the devices of each schema.
+    """
 
     name: str
-    schema: Pin
-    extractor: tuple[Any, ...]
-    extractor_version: str
+    inputs: tuple[Input, ...]
     routes: tuple[Route, ...]
+    devices: Retention = DEFAULT_RETENTION
     v: int = VERSION
 
     @property
     def digest(self) -> str:
         return hashlib.sha256(self.encode()).hexdigest()
 
+    @property
+    def schemas(self) -> list[Pin]:
+        return [one.schema for one in self.inputs]
+
     def models(self) -> set[Pin]:
         """Every model of every route."""
         return {pin for route in self.routes for _, pin in route.roles()}
 
     def encode(self) -> bytes:
-        return msgspec.msgpack.encode(self, order="deterministic")
+        """A plan that was read as version 1 gives the bytes that it was, so that its digest stays."""
+        return msgspec.msgpack.encode(first(self) if self.v == 1 else self, order="deterministic")
 
     @classmethod
     def decode(cls, body: bytes) -> Plan:
-        """Raises InvalidPlan."""
+        """A plan of any version. Raises InvalidPlan."""
+        version = read(body, Versioned, InvalidPlan, "a plan").v
+        if version == 1:
+            return second(read(body, PlanV1, InvalidPlan, "a plan"))
+        if version != VERSION:
+            raise InvalidPlan(f"plan of version {version}: this release reads versions 1 to {VERSION}")
         plan = read(body, cls, InvalidPlan, "a plan")
-        if plan.v != VERSION:
-            raise InvalidPlan(f"plan of version {plan.v}: this release reads version {VERSION}")
+        if not plan.inputs:
+            raise InvalidPlan(f"plan {plan.name!r}: no schema")
         return plan
 
 
-class RouteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A route as a person writes it: models as name or name:version."""
+class Versioned(msgspec.Struct, frozen=True):
+    """What all versions share."""
+
+    v: int
+
+
+class RouteV1(msgspec.Struct, frozen=True):
+    """A route of version 1."""
 
     devices: str = EVERY_DEVICE
-    champion: str | None = None
-    challengers: tuple[str, ...] = ()
-    canary: str | None = None
+    champion: Pin | None = None
+    challengers: tuple[Pin, ...] = ()
+    canary: Pin | None = None
     threshold: float | None = None
 
 
-class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A plan as a person writes it. Roles at the top level are short for one route that takes every device."""
+class PlanV1(msgspec.Struct, frozen=True):
+    """A plan of version 1: one schema."""
 
     name: str
-    schema: str
-    extractor: tuple[Any, ...] = ("identity",)
-    routes: tuple[RouteFile, ...] = ()
-    champion: str | None = None
-    challengers: tuple[str, ...] = ()
-    canary: str | None = None
-    threshold: float | None = None
+    schema: Pin
+    extractor: tuple[Any, ...]
+    extractor_version: str
+    routes: tuple[RouteV1, ...]
+    v: int
 
-    def every_route(self) -> tuple[RouteFile, ...]:
-        """The routes, with roles at the top level as the last one. Raises InvalidPlan."""
-        rest = RouteFile(EVERY_DEVICE, self.champion, self.challengers, self.canary, self.threshold)
-        if rest == RouteFile() and self.routes:
-            return self.routes
-        if any(route.devices == EVERY_DEVICE for route in self.routes):
+
+def second(plan: PlanV1) -> Plan:
+    """A plan of version 1 in the words of version 2. It still calls itself version 1."""
+    only = Input(plan.schema, plan.extractor, plan.extractor_version)
+    routes = tuple(Route(**msgspec.structs.asdict(route)) for route in plan.routes)
+    return Plan(plan.name, (only,), routes, FOR_EVER, 1)
+
+
+def first(plan: Plan) -> PlanV1:
+    """What `second` took."""
+    (only,) = plan.inputs
+    routes = tuple(RouteV1(r.devices, r.champion, r.challengers, r.canary, r.threshold) for r in plan.routes)
+    return PlanV1(plan.name, only.schema, only.extractor, only.extractor_version, routes, 1)
+
+
+def check_schemas(plan: str, schemas: Sequence[Schema]) -> None:
+    """Several schemas must be told apart by one key of a message. Raises InvalidPlan."""
+    if not 1 <= len(schemas) <= MAX_SCHEMAS:
+        raise InvalidPlan(f"plan {plan!r}: {len(schemas)} schemas; 1 to {MAX_SCHEMAS} are allowed")
+    for what in ("name", "type"):
+        found = [getattr(schema, what) for schema in schemas]
+        if len(set(found)) < len(found):
+            twice = next(one for one in found if found.count(one) > 1)
             raise InvalidPlan(
-                f"plan {self.name!r}: a route for devices {EVERY_DEVICE!r} and roles at the top level say the same thing twice"
+                f"plan {plan!r}: {found.count(twice)} schemas of {what} {twice!r}; each needs one of its own"
+                + (", only one may have none" if what == "type" else "")
             )
-        return (*self.routes, rest)
-
-
-class Catalogue(Protocol):
-    """Where names are looked up when a plan is resolved. Both raise UnknownName."""
-
-    def schema(self, name: str) -> Schema: ...
-
-    def model(self, ref: str) -> Artifact: ...
-
-
-def load_plan_file(path: str | Path) -> PlanFile:
-    """Read a YAML plan. Raises UnknownName when there is no such file, InvalidPlan when it can't be one."""
-    file = Path(path)
-    if not file.is_file():
-        raise UnknownName(f"plan {str(path)!r}: no such file")
-    try:
-        return msgspec.yaml.decode(file.read_bytes(), type=PlanFile)
-    except msgspec.DecodeError as error:
-        raise InvalidPlan(f"plan {path}: {error}") from error
-
-
-def resolve(file: PlanFile, catalogue: Catalogue) -> Plan:
-    """Pin every name to a digest and check that the parts fit. Raises UnknownName, InvalidPlan."""
-    schema = catalogue.schema(file.schema)
-    extractor = Composite.parse(list(file.extractor), schema.names)
-    routes = tuple(resolve_route(file.name, route, extractor, catalogue) for route in file.every_route())
-    return Plan(file.name, Pin(schema.name, schema.digest), tuple(extractor.spec), extractor.version, routes)
-
-
-def resolve_route(plan: str, route: RouteFile, extractor: Composite, catalogue: Catalogue) -> Route:
-    """One route with its models pinned. Raises UnknownName, InvalidPlan."""
-
-    def pin(ref: str) -> Pin:
-        artifact = catalogue.model(ref)
-        if tuple(artifact.manifest.features) != extractor.features:
-            raise InvalidPlan(
-                f"plan {plan!r}: model {artifact.ref} takes features {list(artifact.manifest.features)}, "
-                f"extractor {extractor.name} gives {list(extractor.features)}"
-            )
-        trained = artifact.manifest.lineage.extractor
-        if trained and trained != extractor.ref:
-            raise InvalidPlan(
-                f"plan {plan!r}: model {artifact.ref} was trained on features of extractor {trained}, the plan's is "
-                f"{extractor.ref}: the same names under other settings"
-            )
-        return Pin(artifact.ref, artifact.digest)
-
-    if route.champion is None and (route.challengers or route.canary or route.threshold is not None):
-        raise InvalidPlan(
-            f"plan {plan!r}, devices {route.devices!r}: challengers, canary and threshold need a champion beside them"
-        )
-    if len(set(route.challengers)) < len(route.challengers):
-        raise InvalidPlan(f"plan {plan!r}, devices {route.devices!r}: a challenger stands there twice")
-    if route.threshold is not None and not math.isfinite(route.threshold):
-        raise InvalidPlan(f"plan {plan!r}, devices {route.devices!r}: threshold is {route.threshold}; allowed: a finite number")
-    return Route(
-        route.devices,
-        pin(route.champion) if route.champion else None,
-        tuple(map(pin, route.challengers)),
-        pin(route.canary) if route.canary else None,
-        route.threshold,
-    )
+    for what, values in (("codec", [s.codec for s in schemas]), ("type_key", [s.type_key for s in schemas if s.type])):
+        if len(set(values)) > 1:
+            raise InvalidPlan(f"plan {plan!r}: schemas with {what} {' and '.join(sorted(set(values)))}; all must have the same")

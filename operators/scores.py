@@ -1,13 +1,14 @@
 """The wire format of `scores`, and of `features` where no champion answers: columnar msgpack frames of consecutive records.
 
-Arrays are raw little-endian bytes. `first`, `last` and `prev` are source offsets: of this frame's first and last record and of
-the last record in the shard's frame before (-1 in the first), so that a reader can tell a gap from a hole and drop repeats.
+Arrays are raw little-endian bytes. A frame holds readings of one schema. `first`, `last` and `prev` are source offsets: of this
+frame's first and last reading and of the last reading in the frame before of the same shard and schema (-1 in the first), so that
+a reader can tell a gap from a hole and drop repeats. Beside each stands the reading's index in its message.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -17,8 +18,10 @@ from swapstream.operators.frame import Bool, Float64, Frame, Int64
 from swapstream.operators.pipeline import RoleScores, Scored
 from swapstream.operators.wire import read
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 512 * 1024
+ROW_BYTES = 28
+"""Of a reading, but for its scores and its device's name."""
 
 
 class RoleColumns(msgspec.Struct, frozen=True):
@@ -45,11 +48,22 @@ class Provenance(msgspec.Struct, frozen=True):
     plan: str
     plan_digest: str
     extractor: str
+    schema: str = ""
+
+
+class Position(NamedTuple):
+    """A reading in its partition: the message's offset, and the reading's index in it."""
+
+    offset: int
+    index: int
+
+
+BEFORE_ALL = Position(-1, 0)
 
 
 class ScoresFrame(msgspec.Struct, frozen=True):
-    """n records: `offsets` <i8, `times` <i8 event time in microseconds, `device` <i4 into `devices`, `warming`, `anomalous` one
-    byte each. `features` are <f8 [n, len(feature_names)], only on the `features` topic.
+    """n readings: `offsets` <i8, `index` <i4 (empty: all 0), `times` <i8 event time in microseconds, `device` <i4 into `devices`,
+    `warming`, `anomalous` one byte each. `features` are <f8 [n, len(feature_names)], only on the `features` topic.
     """
 
     provenance: Provenance
@@ -65,6 +79,10 @@ class ScoresFrame(msgspec.Struct, frozen=True):
     roles: list[RoleColumns]
     feature_names: tuple[str, ...] = ()
     features: bytes = b""
+    index: bytes = b""
+    first_index: int = 0
+    last_index: int = 0
+    prev_index: int = 0
     v: int = VERSION
 
     def __len__(self) -> int:
@@ -73,13 +91,25 @@ class ScoresFrame(msgspec.Struct, frozen=True):
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)
 
-    def column(self, name: str) -> Int64:
-        """`offsets` or `times` as int64[n]."""
+    @property
+    def end(self) -> Position:
+        """Of the last reading: the next frame's `before`."""
+        return Position(self.last, self.last_index)
+
+    @property
+    def before(self) -> Position:
+        """Of the last reading in the frame before."""
+        return Position(self.prev, self.prev_index)
+
+    def column(self, name: Literal["offsets", "times", "index"]) -> Int64:
+        """As int64[n]."""
+        if name == "index":
+            return np.frombuffer(self.index, "<i4").astype(np.int64) if self.index else np.zeros(len(self), np.int64)
         return np.frombuffer(getattr(self, name), "<i8")
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One dictionary for each record and role, in offset order within a role."""
-        offsets, times = self.column("offsets").tolist(), self.column("times").tolist()
+        """One dictionary for each reading and role, in the log's order within a role."""
+        offsets, times, index = (self.column(name).tolist() for name in ("offsets", "times", "index"))
         names = [self.devices[i] for i in np.frombuffer(self.device, "<i4")]
         shared = msgspec.structs.asdict(self.provenance)
         for role in self.roles:
@@ -90,6 +120,7 @@ class ScoresFrame(msgspec.Struct, frozen=True):
                 yield {
                     **shared,
                     "offset": offsets[row],
+                    "index": index[row],
                     "time": times[row],
                     "device": names[row],
                     "role": role.role,
@@ -106,20 +137,37 @@ class ScoresFrame(msgspec.Struct, frozen=True):
 def decode_scores(value: bytes) -> ScoresFrame:
     """Read a message of `scores` or `features`. Raises InvalidDefinition."""
     frame = read(value, ScoresFrame, InvalidDefinition, "a frame of scores")
-    if frame.v != VERSION:
-        raise InvalidDefinition(f"frame of scores of version {frame.v}: this release reads version {VERSION}")
+    if not 1 <= frame.v <= VERSION:
+        raise InvalidDefinition(f"frame of scores of version {frame.v}: this release reads versions 1 to {VERSION}")
     return frame
 
 
-def scores_frames(scored: Scored, provenance: Provenance, prev: int) -> Iterator[ScoresFrame]:
-    """The records of a frame that some model scored, in frames of at most about MAX_BYTES."""
-    answered = np.zeros(len(scored.frame), dtype=bool)
-    for role in scored.roles:
-        answered[role.rows] = True
-    width = 24 + sum(12 + error_width(role) for role in scored.roles)
-    for rows in parts(scored.frame, np.flatnonzero(answered), width):
+def scores_frames(scored: Scored, provenance: Provenance, prev: Position) -> Iterator[ScoresFrame]:
+    """The readings of a frame that some model scored, in frames of at most about MAX_BYTES."""
+    width = ROW_BYTES + sum(12 + error_width(role) for role in scored.roles)
+    for rows in parts(scored.frame, answered(scored), width):
         yield columns(scored, rows, provenance, prev, [c for role in scored.roles if (c := role_columns(role, rows))])
-        prev = int(scored.frame.offsets[rows[-1]])
+        prev = position(scored.frame, rows[-1])
+
+
+def features_frames(scored: Scored, names: tuple[str, ...], provenance: Provenance, prev: Position) -> Iterator[ScoresFrame]:
+    """The readings of a frame for which the plan names no model, with their features."""
+    silent = np.ones(len(scored.frame), dtype=bool)
+    silent[answered(scored)] = False
+    for rows in parts(scored.frame, np.flatnonzero(silent), ROW_BYTES + 8 * len(names)):
+        frame = columns(scored, rows, provenance, prev, [])
+        yield msgspec.structs.replace(frame, feature_names=names, features=raw(scored.features[rows], "<f8"))
+        prev = position(scored.frame, rows[-1])
+
+
+def answered(scored: Scored) -> Int64:
+    """The rows that some model scored, or failed on."""
+    if any(len(role.rows) == len(scored.frame) for role in scored.roles):
+        return np.arange(len(scored.frame))
+    found = np.zeros(len(scored.frame), dtype=bool)
+    for role in scored.roles:
+        found[role.rows] = True
+    return np.flatnonzero(found)
 
 
 def error_width(role: RoleScores) -> int:
@@ -127,50 +175,55 @@ def error_width(role: RoleScores) -> int:
     return max((8 + 4 * len(reason) for reason in role.errors.values()), default=0)
 
 
-def features_frames(scored: Scored, names: tuple[str, ...], provenance: Provenance, prev: int) -> Iterator[ScoresFrame]:
-    """The records of a frame for which the plan names no model, with their features."""
-    silent = np.ones(len(scored.frame), dtype=bool)
-    for role in scored.roles:
-        silent[role.rows] = False
-    for rows in parts(scored.frame, np.flatnonzero(silent), 24 + 8 * len(names)):
-        frame = columns(scored, rows, provenance, prev, [])
-        yield msgspec.structs.replace(frame, feature_names=names, features=raw(scored.features[rows], "<f8"))
-        prev = int(scored.frame.offsets[rows[-1]])
+def position(frame: Frame, row: int) -> Position:
+    return Position(int(frame.offsets[row]), int(frame.index[row]))
 
 
 def parts(frame: Frame, rows: Int64, width: int) -> list[Int64]:
     """Rows in runs whose message stays under MAX_BYTES: `width` bytes a row and its device's name."""
     if not len(rows):
         return []
-    names = map(frame.devices.__getitem__, rows.tolist())
-    sizes = width + 4 * np.fromiter(map(len, names), dtype=np.int64, count=len(rows))
+    names, codes = frame.by_device()
+    lengths = np.fromiter(map(len, names), np.int64, len(names))
+    if len(rows) * (width + 4 * int(lengths.max())) < MAX_BYTES:
+        return [rows]
+    sizes = width + 4 * lengths[codes[rows]]
     return np.split(rows, np.flatnonzero(np.diff(np.cumsum(sizes) // MAX_BYTES)) + 1)
 
 
-def columns(scored: Scored, rows: Int64, provenance: Provenance, prev: int, roles: list[RoleColumns]) -> ScoresFrame:
+def columns(scored: Scored, rows: Int64, provenance: Provenance, prev: Position, roles: list[RoleColumns]) -> ScoresFrame:
     """Some rows of a frame as they go on the wire."""
     frame = scored.frame
-    offsets = frame.offsets[rows]
-    names = [frame.devices[i] for i in rows.tolist()]
-    index = {name: i for i, name in enumerate(dict.fromkeys(names))}
-    places = np.fromiter(map(index.__getitem__, names), dtype="<i4", count=len(names))
+    offsets, index = frame.offsets[rows], frame.index[rows]
+    names, codes = frame.by_device()
+    if len(rows) < len(frame):
+        there, codes = np.unique(codes[rows], return_inverse=True)
+        names = [names[code] for code in there.tolist()]
     return ScoresFrame(
         provenance,
         int(offsets[0]),
         int(offsets[-1]),
-        prev,
+        prev.offset,
         raw(offsets, "<i8"),
         raw(frame.times[rows], "<i8"),
-        list(index),
-        places.tobytes(),
+        names,
+        raw(codes, "<i4"),
         raw(scored.warming[rows], "u1"),
         raw(scored.anomalous[rows], "u1"),
         roles,
+        index=raw(index, "<i4") if index.any() else b"",
+        first_index=int(index[0]),
+        last_index=int(index[-1]),
+        prev_index=prev.index,
     )
 
 
 def role_columns(role: RoleScores, rows: Int64) -> RoleColumns | None:
-    """A role's part of some rows of the frame; None where it has no record among them."""
+    """A role's part of some rows of the frame; None where it has no reading among them."""
+    if len(role.rows) == len(rows) and (role.rows == rows).all():
+        return RoleColumns(
+            role.role, role.model.name, role.model.digest, role.threshold, b"", raw(role.scores, "<f8"), dict(role.errors)
+        )
     mine = np.isin(role.rows, rows, assume_unique=True)
     if not mine.any():
         return None

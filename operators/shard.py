@@ -7,29 +7,28 @@ starting ──(parameters read to the end seen at submit)──> running ──
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Iterator, Mapping
 
 import msgspec
-import numpy as np
 
 from swapstream.models.errors import InvalidDefinition, InvalidToken, OutOfOrder, SwapstreamError
-from swapstream.operators.anomalies import anomalies
-from swapstream.operators.dead_letters import dead_letter
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.device_store import BASE
-from swapstream.operators.devices import DeviceTable
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.ledger import LedgerRow, LedgerWriter
-from swapstream.operators.pipeline import Pipeline, Scored
+from swapstream.operators.outputs import Chain, Emission, answers, dead
+from swapstream.operators.pipeline import LoadedInput, Pipeline, Scored
 from swapstream.operators.pipelines import Pipelines, missing
-from swapstream.operators.scores import Provenance, features_frames, scores_frames
+from swapstream.operators.readers import Bad
+from swapstream.operators.scores import Provenance
+from swapstream.operators.shard_state import Change, Head, Snapshot, decode_head, decode_raw, encode_raw
+from swapstream.operators.tables import SEPARATOR, Tables
 from swapstream.operators.token import FIRST_BYTE, SWAP, Token
 from swapstream.operators.wire import read
 
-VERSION = 1
 TOKEN = FIRST_BYTE[0]
-Role = Literal["scores", "features", "anomalies", "dead_letters", "ledger"]
+DECODED_AT_ONCE = 4 * 1024 * 1024
+"""Bytes of columnar messages: enough to spread costs, and little enough for the processor's caches."""
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -46,61 +45,6 @@ class Assignment(msgspec.Struct, frozen=True):
     max_held: int = 64 * 1024 * 1024
 
 
-class Emission(msgspec.Struct, frozen=True, gc=False):
-    """A message for the topic of a role. Without a key it goes by the shard's partition."""
-
-    role: Role
-    key: bytes | None
-    value: bytes
-
-
-class Head(msgspec.Struct, frozen=True):
-    """The small part of a shard's state, written with every frame.
-
-    `last` is the offset of the last record taken (held ones included), `prev` and `prev_features` the last offsets sent to `scores`
-    and `features`, `ledger` the digest of the last ledger row.
-    """
-
-    started: bool = False
-    epoch: int = 0
-    plan: str = ""
-    last: int = -1
-    prev: int = -1
-    prev_features: int = -1
-    ledger: str = ""
-    v: int = VERSION
-
-
-class Change(msgspec.Struct, frozen=True, gc=False):
-    """What of the state is to be written: entries of the device table to put, or with None to remove; `anew`: they replace
-    all that are there. `held` is added to the held frames, or replaces them when some were `released`."""
-
-    head: bytes
-    table: dict[str, bytes | None]
-    anew: bool
-    held: list[bytes]
-    released: bool
-
-
-class Snapshot(msgspec.Struct, frozen=True, array_like=True):
-    """All of a shard's state: the head, the device table (None before the start) and the held frames, each versioned bytes."""
-
-    head: bytes
-    table: bytes | None
-    held: list[bytes]
-
-
-class Held(msgspec.Struct, frozen=True, array_like=True):
-    """A held frame on disk: the columns of a RawFrame."""
-
-    v: int
-    partition: int
-    payloads: list[bytes | None]
-    offsets: list[int]
-    timestamps: list[int]
-    keys: list[bytes | None]
-
-
 class Shard:
     """One partition of one deployment."""
 
@@ -112,10 +56,11 @@ class Shard:
         self.head = Head()
         self.held: deque[RawFrame] = deque()
         self.pipeline: Pipeline | None = None
-        self.table: DeviceTable | None = None
+        self.tables: Tables | None = None
         self._ledger = LedgerWriter(f"{assignment.namespace}/{assignment.deployment}/{assignment.topic}/{partition}")
         self._new_held: list[bytes] = []
         self._released = False
+        self._everything = False
 
     # -- input
 
@@ -151,38 +96,37 @@ class Shard:
 
     def changes(self) -> Change:
         """What changed since the last call."""
-        anew = self.table is not None and self.table.needs_rebase
-        entries: dict[str, bytes | None] = {}
-        if self.table is not None:
-            entries = self.table.rebase() if anew else self.table.changes()
+        table, cleared = self.tables.changes(self._everything) if self.tables is not None else ({}, ())
         held = [encode_raw(raw) for raw in self.held] if self._released else self._new_held
-        change = Change(msgspec.msgpack.encode(self.head), entries, anew, held, self._released)
-        self._new_held, self._released = [], False
+        change = Change(msgspec.msgpack.encode(self.head), table, cleared, held, self._released)
+        self._new_held, self._released, self._everything = [], False, False
         return change
 
     def snapshot(self) -> bytes:
         """All of the state as versioned bytes."""
-        table = self.table.snapshot() if self.table is not None else None
+        tables = self.tables.snapshot() if self.tables is not None else None
         held = [encode_raw(raw) for raw in self.held]
-        return msgspec.msgpack.encode(Snapshot(msgspec.msgpack.encode(self.head), table, held))
+        return msgspec.msgpack.encode(Snapshot(msgspec.msgpack.encode(self.head), tables, held))
 
     def restore(self, snapshot: bytes) -> None:
         """Take over what `snapshot` gave; `changes` then gives all of it. Raises InvalidDefinition."""
         found = read(snapshot, Snapshot, InvalidDefinition, "a shard's snapshot")
-        self.restore_parts(found.head, {} if found.table is None else {BASE: found.table}, found.held)
-        self._released = True
+        tables = found.tables or {}
+        if isinstance(tables, bytes):
+            entries = {BASE: tables}
+        else:
+            entries = {f"{schema}{SEPARATOR}{BASE}": table for schema, table in tables.items()}
+        self.restore_parts(found.head, entries, found.held)
+        self._everything = self._released = True
 
     def restore_parts(self, head: bytes, table: Mapping[str, bytes], held: list[bytes]) -> None:
-        """Take over what `changes` gave over time: the last head, the table's entries that are there, and the held frames."""
-        self.head = read(head, Head, InvalidDefinition, "a shard's state")
-        if self.head.v != VERSION:
-            raise InvalidDefinition(f"shard state of version {self.head.v}: this release reads version {VERSION}")
+        """Take over what `changes` gave over time: the last head, and the entries and held frames that are there."""
+        self.head = decode_head(head, lambda plan: next(iter(self.pipelines.get(plan).inputs)))
         self.held = deque(map(decode_raw, held))
         self._ledger.prev = self.head.ledger
         if self.head.started:
             self.pipeline = self.pipelines.get(self.head.plan)
-            extractor = self.pipeline.extractor
-            self.table = extractor.restore(table) if table else extractor.table()
+            self.tables = Tables.restored(self.pipeline, table)
 
     @property
     def waiting(self) -> bool:
@@ -229,9 +173,11 @@ class Shard:
 
     def _activate(self, digest: str) -> None:
         """Go on under another plan; state of extractors that stay the same is carried over."""
-        self.pipeline = self.pipelines.get(digest)
-        extractor = self.pipeline.extractor
-        self.table = extractor.table() if self.table is None else extractor.carry(self.table)
+        before, self.pipeline = self.pipeline, self.pipelines.get(digest)
+        if self.tables is None or before is None:
+            self.tables = Tables.new(self.pipeline)
+        else:
+            self.tables = self.tables.carried(before, self.pipeline)
 
     def _hold(self, raw: RawFrame) -> list[Emission]:
         self.held.append(raw)
@@ -270,7 +216,7 @@ class Shard:
         try:
             token = Token.decode(payload)
         except InvalidToken as error:
-            return [self._dead(raw, index, "token", str(error))]
+            return list(dead(self.assignment.topic, raw, [Bad(index, None, "token", str(error))]))
         if not self._addressed(token):
             return []
         reason = self._refusal(token)
@@ -310,54 +256,42 @@ class Shard:
         return None
 
     def _score(self, raw: RawFrame, start: int, stop: int) -> list[Emission]:
-        if start == stop:
-            return []
+        emissions: list[Emission] = []
         assert self.pipeline is not None
-        assert self.table is not None
-        frame, bad = self.pipeline.decoder.decode(raw, start, stop)
-        emissions = [self._dead(raw, index, reason, detail) for index, reason, detail in bad]
-        return (
-            emissions + self._emit(self.pipeline.process(frame, self.table), self.pipeline) if len(frame) else emissions
-        )
+        assert self.tables is not None
+        for first, last in self._portions(raw, start, stop):
+            frames, bad = self.pipeline.decoders.decode(raw, first, last)
+            emissions += dead(self.assignment.topic, raw, bad)
+            for part, frame in zip(self.pipeline.inputs.values(), frames, strict=True):
+                if len(frame):
+                    emissions += self._answer(part.process(frame, self.tables[part.schema.name]), part)
+        return emissions
+
+    def _portions(self, raw: RawFrame, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The records from start to stop (exclusive) in runs that are decoded at once."""
+        assert self.pipeline is not None
+        if self.pipeline.columnar:
+            size = 0
+            for index in range(start, stop - 1):
+                size += len(raw.payloads[index] or b"")
+                if size >= DECODED_AT_ONCE:
+                    yield start, index + 1
+                    start, size = index + 1, 0
+        if start < stop:
+            yield start, stop
 
     # -- output
 
-    def _emit(self, scored: Scored, pipeline: Pipeline) -> list[Emission]:
+    def _answer(self, scored: Scored, part: LoadedInput) -> list[Emission]:
+        assert self.pipeline is not None
+        a, schema = self.assignment, part.schema.name
+        plan, ref = self.pipeline.plan.name, part.extractor.ref
         provenance = Provenance(
-            self.assignment.namespace,
-            self.assignment.deployment,
-            self.assignment.topic,
-            self.partition,
-            self.head.epoch,
-            pipeline.plan.name,
-            pipeline.digest,
-            pipeline.extractor.ref,
+            a.namespace, a.deployment, a.topic, self.partition, self.head.epoch, plan, self.pipeline.digest, ref, schema
         )
-        emissions = []
-        for frame in scores_frames(scored, provenance, self.head.prev):
-            emissions.append(Emission("scores", None, frame.encode()))
-            self._set(prev=frame.last)
-        for frame in features_frames(scored, pipeline.extractor.features, provenance, self.head.prev_features):
-            emissions.append(Emission("features", None, frame.encode()))
-            self._set(prev_features=frame.last)
-        if scored.anomalous.any():
-            emissions += [
-                Emission("anomalies", found.device.encode(), found.encode())
-                for found in anomalies(scored, pipeline, provenance)
-            ]
+        emissions, chain = answers(scored, part, provenance, self.head.chains.get(schema, Chain()))
+        self._set(chains={**self.head.chains, schema: chain})
         return emissions
-
-    def _dead(self, raw: RawFrame, index: int, reason: str, detail: str) -> Emission:
-        letter = dead_letter(
-            self.assignment.topic,
-            self.partition,
-            int(raw.offsets[index]),
-            int(raw.timestamps[index]),
-            reason,
-            detail,
-            raw.payloads[index],
-        )
-        return Emission("dead_letters", None, letter.encode())
 
     def _row(
         self, event: str, raw: RawFrame, index: int, token: Token | None = None, reason: str | None = None
@@ -391,19 +325,3 @@ class Shard:
 
 def is_token(payload: bytes | None) -> bool:
     return payload is not None and payload[:1] == FIRST_BYTE
-
-
-def encode_raw(raw: RawFrame) -> bytes:
-    """A held frame as versioned bytes."""
-    return msgspec.msgpack.encode(
-        Held(VERSION, raw.partition, raw.payloads, raw.offsets.tolist(), raw.timestamps.tolist(), raw.keys)
-    )
-
-
-def decode_raw(data: bytes) -> RawFrame:
-    """Raises InvalidDefinition."""
-    held = read(data, Held, InvalidDefinition, "a held frame")
-    if held.v != VERSION:
-        raise InvalidDefinition(f"held frame of version {held.v}: this release reads version {VERSION}")
-    offsets, timestamps = np.array(held.offsets, np.int64), np.array(held.timestamps, np.int64)
-    return RawFrame(held.partition, held.payloads, offsets, timestamps, held.keys)

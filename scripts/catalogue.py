@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from swapstream.models.artifact import Artifact
@@ -9,7 +10,8 @@ from swapstream.models.errors import UnknownName
 from swapstream.models.schema import Schema, load_schema
 from swapstream.models.store import Store
 from swapstream.operators.pipeline import Pipeline
-from swapstream.operators.plan import Pin, Plan, PlanFile, load_plan_file, resolve
+from swapstream.operators.plan import Pin, Plan
+from swapstream.operators.plan_file import PlanFile, load_plan_file, resolve
 from swapstream.scripts.environment import CONF, Environment
 
 
@@ -42,11 +44,11 @@ class Files:
 class Resolved:
     """The parts of a plan that was resolved from files, for running it here: a pipeline's look-up."""
 
-    def __init__(self, schema: Schema, store: Store) -> None:
-        self._schema, self._store = schema, store
+    def __init__(self, schemas: Iterable[Schema], store: Store) -> None:
+        self._schemas, self._store = {schema.name: schema for schema in schemas}, store
 
     def schema(self, pin: Pin) -> Schema:
-        return self._schema
+        return self._schemas[pin.name]
 
     def model(self, pin: Pin) -> Artifact:
         return self._store.get(pin.name)
@@ -62,4 +64,4 @@ def local_pipeline(environment: Environment, path: str) -> Pipeline:
     """A plan file's pipeline, to run here without a cluster."""
     file, plan = read_plan(environment, path)
     files = Files(environment, Path(path).parent)
-    return Pipeline(plan, Resolved(files.schema(file.schema), files.store))
+    return Pipeline(plan, Resolved(map(files.schema, file.schemas), files.store))

@@ -14,7 +14,7 @@ from swapstream.models.schema import Schema
 from swapstream.models.store import Store
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.frame import Float64, Frame
-from swapstream.operators.plan import load_plan_file
+from swapstream.operators.plan_file import load_plan_file
 from swapstream.scripts.catalogue import find_schema
 from swapstream.scripts.console import say
 from swapstream.scripts.environment import Environment
@@ -35,8 +35,7 @@ def store_models(environment: Environment, plans: Sequence[Path]) -> None:
         name, _, version = file.champion.partition(":")
         if is_there(store, file.champion):
             continue
-        schema = find_schema(file.schema)
-        extractor = Composite.parse(list(file.extractor), schema.names)
+        ((schema, extractor),) = file.inputs(find_schema)
         rows = healthy_features(schema, extractor)
         made = lineage(command="swapstream demo", data=[array_source(rows, "simulation")], seed=SEED, settings=settings,
                        extractor=extractor.ref)

@@ -73,7 +73,7 @@ def _moment(row: Row) -> str:
 
 
 def _place(row: Row) -> str:
-    return f"{row['partition']}:{row['offset']}"
+    return f"{row['partition']}:{row['offset']}" + (f"[{row['index']}]" if row["index"] else "")
 
 
 def _why(row: Row) -> str:

@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from swapstream.models.gate import check
-from swapstream.operators.plan import Plan
+from swapstream.operators.plan import FOR_EVER, Plan
 from swapstream.scripts.catalogue import Files, read_plan
 from swapstream.scripts.console import json_option, show
 from swapstream.scripts.environment import load_environment
@@ -68,12 +68,18 @@ def diff_command(name: str, before: str, after: str, as_json: bool) -> None:
 
 def flat(plan: Plan) -> dict[str, Any]:
     """A plan as one level of names and values, for people to compare."""
-    described: dict[str, Any] = {"name": plan.name, "digest": plan.digest, "schema": str(plan.schema)}
-    for place, member in enumerate(plan.extractor):
-        described[f"extractor.{place}"] = member if isinstance(member, str) else msgspec.json.encode(member).decode()
+    described: dict[str, Any] = {"name": plan.name, "digest": plan.digest}
+    for part in plan.inputs:
+        of = f" of {part.schema.name}" if len(plan.inputs) > 1 else ""
+        described[f"schema{of}"] = str(part.schema)
+        for place, member in enumerate(part.extractor):
+            described[f"extractor{of}.{place}"] = member if isinstance(member, str) else msgspec.json.encode(member).decode()
     for route in plan.routes:
+        which = f"{route.type}/{route.devices}" if route.type else route.devices
         for place, (role, pin) in enumerate(route.roles()):
-            described[f"{route.devices}: {role}" + (f".{place}" if role == "challenger" else "")] = str(pin)
+            described[f"{which}: {role}" + (f".{place}" if role == "challenger" else "")] = str(pin)
         if route.threshold is not None:
-            described[f"{route.devices}: threshold"] = route.threshold
+            described[f"{which}: threshold"] = route.threshold
+    if plan.devices != FOR_EVER:
+        described |= {"devices.max": plan.devices.max, "devices.evict_after": f"{plan.devices.evict_after} ms"}
     return described

@@ -44,7 +44,7 @@ def plan_parts(environment: Environment, path: str) -> tuple[Plan, list[Part]]:
     file, plan = read_plan(environment, path)
     files = Files(environment, Path(path).parent)
     return plan, [
-        Part("schema", plan.schema.name, files.schema(file.schema).encode()),
+        *(Part("schema", schema.name, schema.encode()) for schema in map(files.schema, file.schemas)),
         *model_parts(files, plan),
         Part("plan", plan.name, plan.encode()),
     ]

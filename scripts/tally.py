@@ -6,10 +6,8 @@ from typing import Any
 
 import msgspec
 
-from swapstream.operators.dead_letters import DeadLetter
+from swapstream.operators.dead_letters import decode_dead_letter
 from swapstream.operators.scores import decode_scores
-
-_dead_letter = msgspec.msgpack.Decoder(DeadLetter)
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -32,8 +30,8 @@ class Tally:
         self.namespace, self.deployment = namespace, deployment
         self.anomalies: list[dict[str, Any]] = []
         self.repeats = 0
-        self._scored: dict[int, set[int]] = {}
-        self._dead: set[tuple[int, int]] = set()
+        self._scored: dict[int, set[tuple[int, int]]] = {}
+        self._dead: set[tuple[int, int, int | None]] = set()
         self._stretches: dict[tuple[int, int], Stretch] = {}
 
     @property
@@ -54,18 +52,18 @@ class Tally:
         frame = decode_scores(value)
         if not self._ours(frame.provenance.namespace, frame.provenance.deployment):
             return
-        offsets = frame.column("offsets").tolist()
+        readings = list(zip(frame.column("offsets").tolist(), frame.column("index").tolist(), strict=True))
         known = self._scored.setdefault(frame.provenance.partition, set())
         before = len(known)
-        known.update(offsets)
-        self.repeats += len(offsets) - (len(known) - before)
+        known.update(readings)
+        self.repeats += len(readings) - (len(known) - before)
         champion = next((role.model for role in frame.roles if role.role == "champion"), "")
         self._extend(Stretch(frame.provenance.partition, frame.provenance.epoch, champion, frame.first, frame.last))
 
     def take_dead_letter(self, value: bytes) -> None:
         """A message of `dead_letters`. It does not name a deployment: the same record of two deployments counts once."""
-        letter = _dead_letter.decode(value)
-        self._dead.add((letter.partition, letter.offset))
+        letter = decode_dead_letter(value)
+        self._dead.add((letter.partition, letter.offset, letter.index))
 
     def take_anomaly(self, value: bytes) -> None:
         """A message of `anomalies`."""

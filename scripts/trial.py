@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from swapstream.operators.frame import Bool, Float64, Frame
-from swapstream.operators.pipeline import Pipeline, Scored
+from swapstream.operators.pipeline import LoadedInput, Scored
 from swapstream.scripts.catalogue import local_pipeline
 from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.environment import load_environment
@@ -53,11 +53,11 @@ class Trial(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def run_trial(pipeline: Pipeline, frame: Frame, labels: Bool | None = None) -> Trial:
+def run_trial(part: LoadedInput, frame: Frame, labels: Bool | None = None) -> Trial:
     """Score a file's records, given as one long frame, in frames as they come from Kafka."""
     started = perf_counter()
-    table = pipeline.new_table()
-    parts = [pipeline.process(_cut(frame, first), table) for first in range(0, len(frame), FRAME)]
+    table = part.new_table()
+    parts = [part.process(_cut(frame, first), table) for first in range(0, len(frame), FRAME)]
     seconds = perf_counter() - started
     warming = np.concatenate([part.warming for part in parts]) if parts else np.zeros(0, bool)
     return Trial(frame, labels, warming, _roles(parts, warming), seconds)
@@ -141,10 +141,11 @@ def _roles(parts: list[Scored], warming: Bool) -> list[RoleTrial]:
 @click.argument("plan", type=click.Path())
 @click.argument("file", type=click.Path())
 @file_options
+@click.option("--schema", help="Which of the plan's schemas the file is of, where there are several.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="Write a picture: scores, threshold, labels, anomalies.")
 @json_option
 @click.pass_obj
-def try_command(environment: str, plan: str, file: str, columns: Columns, plot: str | None, as_json: bool) -> None:
+def try_command(environment: str, plan: str, file: str, columns: Columns, schema: str | None, plot: str | None, as_json: bool) -> None:
     """Run the plan in PLAN over the telemetry in FILE (CSV or Parquet), without Kafka or Flink.
 
     Prints for each model how often it raises an alarm and, where the file has labels, how often that is right:
@@ -152,13 +153,14 @@ def try_command(environment: str, plan: str, file: str, columns: Columns, plot: 
     least one alarm.
     """
     pipeline = local_pipeline(load_environment(environment), plan)
-    telemetry = read_telemetry(file, pipeline.schema.names, columns)
+    part = pipeline.input(schema)
+    telemetry = read_telemetry(file, part.schema.names, columns)
     usable = telemetry.finite()
     if dropped := len(telemetry) - len(usable):
         say(
             f"{file}: left out {dropped} of {len(telemetry)} records, which would go to dead letters: not finite numbers"
         )
-    trial = run_trial(pipeline, usable.frame(), usable.labels)
+    trial = run_trial(part, usable.frame(), usable.labels)
     title = f"{Path(file).name}: {len(trial.frame):,} records in {trial.seconds:.2f} s under plan {pipeline.plan.name}"
     if not trial.roles:
         say(f"plan {pipeline.plan.name!r} has no champion: nothing is scored, features are only archived")

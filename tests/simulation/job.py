@@ -8,8 +8,9 @@ from random import Random
 import msgspec
 
 from swapstream.operators.definitions import Definitions
+from swapstream.operators.outputs import Emission
 from swapstream.operators.pipelines import Pipelines
-from swapstream.operators.shard import Assignment, Emission, Shard
+from swapstream.operators.shard import Assignment, Shard
 from tests.simulation.world import World, plans
 from tests.support.shards import DEPLOYMENT, NAMESPACE, TOPIC, Parameters, Stored
 

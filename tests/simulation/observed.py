@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from swapstream.operators.dead_letters import DeadLetter
+from swapstream.operators.dead_letters import decode_dead_letter
+from swapstream.operators.outputs import Emission
 from swapstream.operators.scores import ScoresFrame, decode_scores
-from swapstream.operators.shard import Emission
 
 Key = tuple[Any, ...]
 
@@ -21,7 +21,7 @@ class Observed:
         self._last: dict[tuple[str, int], int] = {}
         for partition, emission in outputs:
             if emission.role == "dead_letters":
-                letter = msgspec.msgpack.decode(emission.value, type=DeadLetter)
+                letter = decode_dead_letter(emission.value)
                 self._add(("dead", partition, letter.offset), letter)
             elif emission.role == "anomalies":
                 found = msgspec.json.decode(emission.value)

@@ -124,7 +124,7 @@ class World:
             for entry in log:
                 if entry.swap:
                     epoch, plan = entry.swap
-                elif entry.good and plan.schema.name == "pumps":
+                elif entry.good and plan.schemas[0].name == "pumps":
                     expected[partition, entry.offset] = ("answered", epoch, plan.digest)
                 elif entry.good or entry.junk:
                     expected[partition, entry.offset] = ("dead", 0, "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,14 +12,16 @@ import numpy as np
 from swapstream.models.artifact import Artifact
 from swapstream.models.build import train
 from swapstream.models.manifest import Lineage
-from swapstream.models.schema import Field, Schema
+from swapstream.models.schema import Field, Schema, encoder, frame_encoder
 from swapstream.operators.cut import Cut
 from swapstream.operators.definitions import Definitions, Kind, encode_definition
-from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.frame import RawFrame
+from swapstream.operators.outputs import Emission
 from swapstream.operators.pipelines import Pipelines
-from swapstream.operators.plan import Plan, PlanFile, RouteFile, resolve
-from swapstream.operators.shard import Assignment, Change, Emission, Shard
+from swapstream.operators.plan import Plan
+from swapstream.operators.plan_file import PlanFile, RouteFile, resolve
+from swapstream.operators.shard import Assignment, Shard
+from swapstream.operators.shard_state import Change
 from swapstream.operators.token import Token
 
 NAMESPACE, DEPLOYMENT, TOPIC = "prod", "detect", "telemetry"
@@ -27,6 +29,9 @@ FIELDS = ("temperature", "pressure")
 SCHEMAS = {
     "pumps": Schema("pumps", tuple(map(Field, FIELDS))),
     "wide": Schema("wide", tuple(map(Field, (*FIELDS, "flow")))),
+    "fans": Schema("fans", (Field("speed"),), type_key="kind", type="fan"),
+    "fans-2": Schema("fans-2", (Field("speed"), Field("noise")), type_key="kind", type="fan"),
+    "belts": Schema("belts", tuple(map(Field, FIELDS)), layout="columnar", type_key="kind", type="belt"),
 }
 EWM: tuple[Any, ...] = ({"ewm": {"halflife": 3, "warmup": 2, "statistics": ["residual", "deviation"]}},)
 
@@ -42,23 +47,23 @@ def model(ref: str, features: tuple[str, ...], kind: str = "zscore", alarm_rate:
 
 
 class Catalogue:
-    """Every schema above, and for every reference a model of the extractor's features."""
+    """Every schema above, and for every reference a model of these features, or of its own in `others`."""
 
-    def __init__(self, features: tuple[str, ...]) -> None:
-        self.features = features
+    def __init__(self, features: tuple[str, ...], others: Mapping[str, tuple[str, ...]] | None = None) -> None:
+        self.features, self.others = features, others or {}
 
     def schema(self, name: str) -> Schema:
         return SCHEMAS[name]
 
     def model(self, ref: str) -> Artifact:
-        return model(ref, self.features)
+        return model(ref, self.others.get(ref, self.features))
 
 
 class Deployable(msgspec.Struct, frozen=True):
     """A plan with all that it needs."""
 
     plan: Plan
-    schema: Schema
+    schemas: tuple[Schema, ...]
     models: tuple[Artifact, ...]
 
     @property
@@ -67,22 +72,32 @@ class Deployable(msgspec.Struct, frozen=True):
 
     def definitions(self) -> list[tuple[Kind, str, bytes]]:
         return [
-            ("schema", self.schema.name, self.schema.encode()),
+            *(("schema", schema.name, schema.encode()) for schema in self.schemas),
             *(("model", artifact.ref, artifact.encode()) for artifact in self.models),
             ("plan", self.plan.name, self.plan.encode()),
         ]
 
 
-def deployable(name: str, *, schema: str = "pumps", extractor: tuple[Any, ...] = ("identity",), **roles: Any) -> Deployable:
-    """A resolved plan. `roles` are those of a plan file; models are made up by their names."""
-    features = Composite.parse(list(extractor), SCHEMAS[schema].names).features
-    catalogue = Catalogue(features)
-    plan = resolve(PlanFile(name, schema, extractor, **roles), catalogue)
+def deployable(
+    name: str,
+    *,
+    schema: str | tuple[str, ...] = "pumps",
+    extractor: tuple[Any, ...] | dict[str, tuple[Any, ...]] = ("identity",),
+    of: Mapping[str, str] | None = None,
+    **roles: Any,
+) -> Deployable:
+    """A resolved plan. `roles` are those of a plan file; models are made up by their names, for the first schema's features
+    or, in `of`, for those of another schema.
+    """
+    file = PlanFile(name, schema, extractor, **roles)
+    features = {schema.name: extractor.features for schema, extractor in file.inputs(SCHEMAS.__getitem__)}
+    catalogue = Catalogue(next(iter(features.values())), {ref: features[schema] for ref, schema in (of or {}).items()})
+    plan = resolve(file, catalogue)
     models = [catalogue.model(pin.name) for pin in sorted(plan.models(), key=str)]
-    return Deployable(plan, SCHEMAS[schema], tuple(models))
+    return Deployable(plan, tuple(SCHEMAS[name] for name in file.schemas), tuple(models))
 
 
-def route(devices: str, **roles: Any) -> RouteFile:
+def route(devices: str = "*", **roles: Any) -> RouteFile:
     return RouteFile(devices, **roles)
 
 
@@ -148,7 +163,7 @@ class Stored:
 
     def write(self, change: Change) -> None:
         self.head = change.head
-        entries = {} if change.anew else self.table
+        entries = {key: entry for key, entry in self.table.items() if not key.startswith(change.cleared)}
         self.table = {key: entry for key, entry in (entries | change.table).items() if entry is not None}
         self.held = list(change.held) if change.released else [*self.held, *change.held]
 
@@ -171,7 +186,19 @@ def reading(device: str = "pump-1", values: Sequence[float] = (1.0, 2.0), time: 
     return msgspec.msgpack.encode({"device": device, "time": time, "values": list(values)})
 
 
-def frame(payloads: Sequence[bytes | None], first: int = 0, partition: int = 0, offsets: Sequence[int] = ()) -> RawFrame:
-    """A frame of records at offsets first, first + 1, … or at the given ones; log time is 1000 ms + offset."""
+def fan(device: str = "fan-1", speed: float = 1.0, time: int = 1_000) -> bytes:
+    """A reading of schema `fans`."""
+    return encoder(SCHEMAS["fans"])(device, time, (speed,))
+
+
+def belt(device: str | Sequence[str], values: Sequence[Sequence[float]], time: int = 1_000) -> bytes:
+    """Readings of schema `belts`, a millisecond apart."""
+    return frame_encoder(SCHEMAS["belts"])(device, time + np.arange(len(values)), np.array(values, np.float64))
+
+
+def frame(
+    payloads: Sequence[bytes | None], first: int = 0, partition: int = 0, offsets: Sequence[int] = (), logged: int = 1_000
+) -> RawFrame:
+    """A frame of records at offsets first, first + 1, … or at the given ones; log time is `logged` ms + offset."""
     at = np.array(offsets, np.int64) if len(offsets) else np.arange(first, first + len(payloads), dtype=np.int64)
-    return RawFrame(partition, list(payloads), at, 1_000 + at, [None] * len(payloads))
+    return RawFrame(partition, list(payloads), at, logged + at, [None] * len(payloads))

@@ -19,7 +19,8 @@ def told(one: Deployable, payloads: list[bytes], worker: Worker | None = None) -
     parameters.publish(one)
     worker = worker or Worker(parameters, one.digest)
     worker.read()
-    found = [emission for emission in worker.shard.on_frame(frame(payloads, first=5)) if emission.role == "anomalies"]
+    raw = frame(payloads, first=5, logged=1_767_225_600_000)
+    found = [emission for emission in worker.shard.on_frame(raw) if emission.role == "anomalies"]
     rows = [msgspec.json.decode(emission.value) for emission in found]
     assert [emission.key for emission in found] == [row["device"].encode() for row in rows]
     return rows

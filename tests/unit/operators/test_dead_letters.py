@@ -7,7 +7,8 @@ import hashlib
 import msgspec
 import pytest
 
-from swapstream.operators.dead_letters import MAX_PAYLOAD, DeadLetter, dead_letter
+from swapstream.models.errors import InvalidDefinition
+from swapstream.operators.dead_letters import MAX_PAYLOAD, dead_letter, decode_dead_letter, of_reading
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"\xc1", b"x" * MAX_PAYLOAD])
@@ -16,7 +17,7 @@ def test_the_original_bytes_are_kept(payload: bytes) -> None:
     assert letter.payload == payload
     assert letter.size == len(payload)
     assert letter.digest == hashlib.sha256(payload).hexdigest()
-    assert msgspec.msgpack.decode(letter.encode(), type=DeadLetter) == letter
+    assert decode_dead_letter(letter.encode()) == letter
 
 
 def test_a_payload_over_the_limit_is_named_not_kept() -> None:
@@ -25,6 +26,25 @@ def test_a_payload_over_the_limit_is_named_not_kept() -> None:
     assert letter.payload is None
     assert (letter.size, letter.digest) == (len(payload), hashlib.sha256(payload).hexdigest())
     assert len(letter.encode()) < 1_000
+
+
+def test_more_bad_readings_of_a_message_name_its_bytes_and_do_not_repeat_them() -> None:
+    first = dead_letter("telemetry", 1, 2, 3, "time", "why", b"xyz")
+    second = of_reading(first, 7, "not_finite", "because")
+    assert (second.index, second.reason, second.detail, second.payload) == (7, "not_finite", "because", None)
+    assert (second.size, second.digest, second.offset) == (3, first.digest, 2)
+
+
+@pytest.mark.parametrize("value", [b"", b"\xa1\xff", b"\x91" * 100_000, b"\xdf\xff\xff\xff\xff"])
+def test_other_bytes_are_refused(value: bytes) -> None:
+    with pytest.raises(InvalidDefinition, match="not a dead letter"):
+        decode_dead_letter(value)
+
+
+def test_another_version_is_refused() -> None:
+    letter = dead_letter("telemetry", 1, 2, 3, "time", "why", b"")
+    with pytest.raises(InvalidDefinition, match="version 3"):
+        decode_dead_letter(msgspec.structs.replace(letter, v=3).encode())
 
 
 def test_null_is_told_as_empty() -> None:

@@ -11,7 +11,8 @@ from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidArtifact, UnknownName
 from swapstream.models.kinds import scorer
 from swapstream.models.schema import Schema
-from swapstream.operators.pipeline import NO_ROUTE, Pipeline, Scored
+from swapstream.operators.decode import Decoder
+from swapstream.operators.pipeline import NO_ROUTE, LoadedInput, Pipeline, Scored
 from swapstream.operators.plan import Pin
 from tests.support.shards import EWM, FIELDS, Deployable, deployable, frame, model, reading, route
 
@@ -23,7 +24,7 @@ class Parts:
         self.one, self.broken = one, broken
 
     def schema(self, pin: Pin) -> Schema:
-        return self.one.schema
+        return next(schema for schema in self.one.schemas if schema.name == pin.name)
 
     def model(self, pin: Pin) -> Artifact:
         if pin.name in self.broken:
@@ -31,15 +32,15 @@ class Parts:
         return next(artifact for artifact in self.one.models if artifact.ref == pin.name)
 
 
-def pipeline(name: str = "p", broken: tuple[str, ...] = (), **roles: Any) -> Pipeline:
+def pipeline(name: str = "p", broken: tuple[str, ...] = (), **roles: Any) -> LoadedInput:
     one = deployable(name, **roles)
-    return Pipeline(one.plan, Parts(one, broken))
+    return Pipeline(one.plan, Parts(one, broken)).input()
 
 
-def process(some: Pipeline, devices: list[str], values: list[tuple[float, float]] | None = None) -> Scored:
+def process(some: LoadedInput, devices: list[str], values: list[tuple[float, float]] | None = None) -> Scored:
     values = values or [(float(i), 1.0) for i in range(len(devices))]
     raw = frame([reading(device, row) for device, row in zip(devices, values, strict=True)])
-    decoded, bad = some.decoder.decode(raw, 0, len(raw))
+    decoded, bad = Decoder(some.schema).decode(raw, 0, len(raw))
     assert not bad
     return some.process(decoded, some.new_table())
 

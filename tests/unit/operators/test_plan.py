@@ -9,7 +9,8 @@ import pytest
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidPlan, UnknownName
-from swapstream.operators.plan import Plan, PlanFile, RouteFile, load_plan_file, resolve
+from swapstream.operators.plan import Plan
+from swapstream.operators.plan_file import PlanFile, RouteFile, load_plan_file, resolve
 from tests.support.shards import EWM, FIELDS, Catalogue, deployable, model, route
 
 YAML = """
@@ -112,8 +113,8 @@ def test_other_bytes_are_refused(body: bytes) -> None:
 
 
 def test_another_version_is_refused() -> None:
-    plan = msgspec.structs.replace(deployable("p").plan, v=2)
-    with pytest.raises(InvalidPlan, match="version 2"):
+    plan = msgspec.structs.replace(deployable("p").plan, v=3)
+    with pytest.raises(InvalidPlan, match="version 3"):
         Plan.decode(plan.encode())
 
 

@@ -13,7 +13,9 @@ from swapstream.operators.frame import Frame
 from swapstream.operators.pipeline import RoleScores, Scored
 from swapstream.operators.plan import Pin
 from swapstream.operators.scores import (
+    BEFORE_ALL,
     MAX_BYTES,
+    Position,
     Provenance,
     ScoresFrame,
     decode_scores,
@@ -40,12 +42,12 @@ def role(name: str, rows: Any, errors: dict[int, str] | None = None) -> RoleScor
     return RoleScores(name, Pin("m:1", "e" * 64), rows, rows / 2.0, 1.5, errors or {})
 
 
-def read(some: Scored, prev: int = -1) -> list[ScoresFrame]:
+def read(some: Scored, prev: Position = BEFORE_ALL) -> list[ScoresFrame]:
     return [decode_scores(frame.encode()) for frame in scores_frames(some, WHERE, prev)]
 
 
 def test_rows_are_what_went_in() -> None:
-    (frame,) = read(scored(3, [role("champion", [0, 1, 2])]), prev=8)
+    (frame,) = read(scored(3, [role("champion", [0, 1, 2])]), prev=Position(8, 0))
     assert (frame.first, frame.last, frame.prev) == (10, 14, 8)
     rows = list(frame.rows())
     assert [row["offset"] for row in rows] == [10, 12, 14]
@@ -71,11 +73,11 @@ def test_roles_of_some_rows_keep_their_places() -> None:
 
 def test_records_that_no_model_answers_go_to_features_and_nowhere_else() -> None:
     some = scored(5, [role("champion", [1, 3])])
-    (frame,) = features_frames(some, NAMES, WHERE, 7)
+    (frame,) = features_frames(some, NAMES, WHERE, Position(7, 0))
     assert frame.column("offsets").tolist() == [10, 14, 18]
     assert (frame.prev, frame.feature_names, frame.roles) == (7, NAMES, [])
     assert np.frombuffer(frame.features, "<f8").reshape(3, 2).tolist() == some.features[[0, 2, 4]].tolist()
-    assert list(features_frames(scored(2, [role("champion", [0, 1])]), NAMES, WHERE, 7)) == []
+    assert list(features_frames(scored(2, [role("champion", [0, 1])]), NAMES, WHERE, BEFORE_ALL)) == []
     assert read(scored(2, [])) == []
 
 
@@ -94,7 +96,7 @@ def test_an_error_takes_the_place_of_its_score_only() -> None:
 def test_large_frames_come_in_parts_that_chain(count: int, device: str, errors: int) -> None:
     reasons = dict.fromkeys(range(errors), "r" * 200)
     some = scored(count, [role("champion", np.arange(count), reasons), role("canary", np.arange(0, count, 3))], device)
-    messages = [frame.encode() for frame in scores_frames(some, WHERE, 4)]
+    messages = [frame.encode() for frame in scores_frames(some, WHERE, Position(4, 0))]
     assert len(messages) > 1
     assert max(map(len, messages)) < MAX_BYTES + 2_000
     frames = list(map(decode_scores, messages))
@@ -109,7 +111,7 @@ def test_large_frames_come_in_parts_that_chain(count: int, device: str, errors: 
 def test_large_features_come_in_parts_that_chain() -> None:
     names = tuple(f"f{i}" for i in range(1_000))
     some = msgspec.structs.replace(scored(200, []), features=np.ones((200, 1_000)))
-    frames = list(features_frames(some, names, WHERE, 4))
+    frames = list(features_frames(some, names, WHERE, Position(4, 0)))
     assert len(frames) > 1
     assert [frame.prev for frame in frames] == [4, *(frame.last for frame in frames[:-1])]
     assert sum(map(len, frames)) == 200
@@ -123,5 +125,5 @@ def test_other_bytes_are_refused(value: bytes) -> None:
 
 def test_another_version_is_refused() -> None:
     (frame,) = read(scored(1, [role("champion", [0])]))
-    with pytest.raises(InvalidDefinition, match="version 2"):
-        decode_scores(msgspec.structs.replace(frame, v=2).encode())
+    with pytest.raises(InvalidDefinition, match="version 3"):
+        decode_scores(msgspec.structs.replace(frame, v=3).encode())

@@ -19,7 +19,7 @@ from swapstream.models.errors import InvalidSettings
 from swapstream.models.schema import Schema
 from swapstream.operators.frame import Frame
 from swapstream.operators.pipeline import Pipeline
-from swapstream.operators.plan import PlanFile, RouteFile, resolve
+from swapstream.operators.plan_file import PlanFile, RouteFile, resolve
 from swapstream.scripts.main import cli
 from swapstream.scripts.metrics import events, quality
 from swapstream.scripts.plot import draw
@@ -60,7 +60,7 @@ def models() -> tuple[Artifact, Artifact]:
 
 def tried(file: PlanFile, models: tuple[Artifact, ...], frame: Frame, labels: Any = None) -> Trial:
     shelf = Shelf(*models)
-    return run_trial(Pipeline(resolve(file, shelf), shelf), frame, labels)
+    return run_trial(Pipeline(resolve(file, shelf), shelf).input(), frame, labels)
 
 
 def test_rows_are_scikit_learns_numbers_over_every_frame(models: tuple[Artifact, Artifact]) -> None:

@@ -1,0 +1,63 @@
+"""What a shard sends: scores, features, anomalies and dead letters as messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from swapstream.operators.anomalies import anomalies
+from swapstream.operators.dead_letters import dead_letter, of_reading
+from swapstream.operators.frame import RawFrame
+from swapstream.operators.pipeline import LoadedInput, Scored
+from swapstream.operators.readers import Bad
+from swapstream.operators.scores import BEFORE_ALL, Position, Provenance, features_frames, scores_frames
+
+Role = Literal["scores", "features", "anomalies", "dead_letters", "ledger"]
+
+
+class Emission(msgspec.Struct, frozen=True, gc=False):
+    """A message for the topic of a role. Without a key it goes by the shard's partition."""
+
+    role: Role
+    key: bytes | None
+    value: bytes
+
+
+class Chain(msgspec.Struct, frozen=True, array_like=True):
+    """The last readings of a schema that a shard sent to `scores` and to `features`: what the next frame's `prev` is."""
+
+    scores: Position = BEFORE_ALL
+    features: Position = BEFORE_ALL
+
+
+def answers(scored: Scored, part: LoadedInput, provenance: Provenance, chain: Chain) -> tuple[list[Emission], Chain]:
+    """Every reading of a frame in scores or features, the anomalies among them, and the chain that goes on behind them."""
+    emissions = []
+    last, last_features = chain.scores, chain.features
+    for frame in scores_frames(scored, provenance, last):
+        emissions.append(Emission("scores", None, frame.encode()))
+        last = frame.end
+    for frame in features_frames(scored, part.extractor.features, provenance, last_features):
+        emissions.append(Emission("features", None, frame.encode()))
+        last_features = frame.end
+    if scored.anomalous.any():
+        found = anomalies(scored, part, provenance)
+        emissions += [Emission("anomalies", one.device.encode(), one.encode()) for one in found]
+    return emissions, Chain(last, last_features)
+
+
+def dead(topic: str, raw: RawFrame, bad: Sequence[Bad]) -> Iterator[Emission]:
+    """A dead letter for each message or reading that is bad, in order. The bytes of a message are looked at once."""
+    before, letter = -1, None
+    for place, reading, reason, detail in bad:
+        if letter is None or place != before:
+            offset, logged = int(raw.offsets[place]), int(raw.timestamps[place])
+            letter = dead_letter(topic, raw.partition, offset, logged, reason, detail, raw.payloads[place])
+            letter = msgspec.structs.replace(letter, index=reading)
+        else:
+            assert reading is not None
+            letter = of_reading(letter, reading, reason, detail)
+        before = place
+        yield Emission("dead_letters", None, letter.encode())

@@ -1,0 +1,201 @@
+"""Plans as a person writes them: a short YAML file, resolved by pinning every name to a digest.
+
+    name: machines
+    schema: [pumps, fans]                 # or one name; a name in conf/schemas/, or a YAML file
+    extractor: {pumps: [identity, ewm], fans: [identity]}         # or one list for all
+    routes:
+      - {type: fans, champion: fan:3}
+      - {devices: "pump-1*", champion: pump:7, threshold: 4.5}
+    champion: pump:6                      # roles at the top level: for whatever no route took
+    devices: {max: 100000, evict_after: 30d}
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from swapstream.models.artifact import Artifact
+from swapstream.models.durations import milliseconds
+from swapstream.models.errors import InvalidPlan, UnknownName
+from swapstream.models.schema import Schema
+from swapstream.operators.extractors.composite import Composite
+from swapstream.operators.plan import EVERY_DEVICE, Input, Pin, Plan, Route, check_schemas
+from swapstream.operators.retention import Retention
+
+
+class RouteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A route: models as name or name:version, `type` the name of a schema."""
+
+    devices: str = EVERY_DEVICE
+    champion: str | None = None
+    challengers: tuple[str, ...] = ()
+    canary: str | None = None
+    threshold: float | None = None
+    type: str = ""
+
+    def __str__(self) -> str:
+        return f"devices {self.devices!r}" + (f" of type {self.type!r}" if self.type else "")
+
+
+class DevicesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How many devices of each schema a shard remembers, and for how long after their last reading."""
+
+    max: Annotated[int, Meta(ge=1, le=100_000_000)] = 100_000
+    evict_after: str = "30d"
+
+
+class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A plan. Roles at the top level are short for a last route that takes every device."""
+
+    name: str
+    schema: str | tuple[str, ...]
+    extractor: tuple[Any, ...] | dict[str, tuple[Any, ...]] = ("identity",)
+    routes: tuple[RouteFile, ...] = ()
+    champion: str | None = None
+    challengers: tuple[str, ...] = ()
+    canary: str | None = None
+    threshold: float | None = None
+    devices: DevicesFile = DevicesFile()
+
+    @property
+    def schemas(self) -> tuple[str, ...]:
+        return (self.schema,) if isinstance(self.schema, str) else self.schema
+
+    def every_route(self) -> tuple[RouteFile, ...]:
+        """The routes, with roles at the top level as the last one. Raises InvalidPlan."""
+        rest = RouteFile(EVERY_DEVICE, self.champion, self.challengers, self.canary, self.threshold)
+        if rest == RouteFile() and self.routes:
+            return self.routes
+        if any(route.devices == EVERY_DEVICE and not route.type for route in self.routes):
+            raise InvalidPlan(
+                f"plan {self.name!r}: a route for devices {EVERY_DEVICE!r} and roles at the top level say the same thing twice"
+            )
+        return (*self.routes, rest)
+
+    def inputs(self, find: Callable[[str], Schema]) -> list[tuple[Schema, Composite]]:
+        """Each schema with its extractor. Raises InvalidPlan, and what `find` raises."""
+        schemas = [find(name) for name in self.schemas]
+        check_schemas(self.name, schemas)
+        retention = self.retention()
+        return [(schema, Composite.parse(list(spec), schema.names, retention)) for schema, spec in self._specs(schemas)]
+
+    def _specs(self, schemas: Sequence[Schema]) -> list[tuple[Schema, tuple[Any, ...]]]:
+        if isinstance(self.extractor, tuple):
+            return [(schema, self.extractor) for schema in schemas]
+        names = [schema.name for schema in schemas]
+        wrong = sorted(self.extractor.keys() ^ set(names))
+        if wrong:
+            raise InvalidPlan(
+                f"plan {self.name!r}: extractor names schemas {', '.join(sorted(self.extractor))}, the plan has "
+                f"{', '.join(names)}; {wrong[0]!r} must be in both or in none"
+            )
+        return [(schema, self.extractor[schema.name]) for schema in schemas]
+
+    def retention(self) -> Retention:
+        """Raises InvalidPlan."""
+        try:
+            return Retention(self.devices.max, max(1, milliseconds(self.devices.evict_after)))
+        except ValueError as error:
+            raise InvalidPlan(f"plan {self.name!r}: devices: evict_after {error}") from error
+
+
+class Catalogue(Protocol):
+    """Where names are looked up when a plan is resolved. Both raise UnknownName."""
+
+    def schema(self, name: str) -> Schema: ...
+
+    def model(self, ref: str) -> Artifact: ...
+
+
+def load_plan_file(path: str | Path) -> PlanFile:
+    """Read a YAML plan. Raises UnknownName when there is no such file, InvalidPlan when it can't be one."""
+    file = Path(path)
+    if not file.is_file():
+        raise UnknownName(f"plan {str(path)!r}: no such file")
+    try:
+        return msgspec.yaml.decode(file.read_bytes(), type=PlanFile)
+    except msgspec.DecodeError as error:
+        raise InvalidPlan(f"plan {path}: {error}") from error
+
+
+def resolve(file: PlanFile, catalogue: Catalogue) -> Plan:
+    """Pin every name to a digest and check that the parts fit. Raises UnknownName, InvalidPlan."""
+    inputs = file.inputs(catalogue.schema)
+    pinned = tuple(Input(Pin(s.name, s.digest), tuple(e.spec), e.version) for s, e in inputs)
+    open_to = {schema.name: extractor for schema, extractor in inputs}
+    routes = []
+    for route in file.every_route():
+        reached = reach(file.name, route, open_to, [schema.name for schema, _ in inputs])
+        routes.append(resolve_route(file.name, route, reached, catalogue))
+        if route.devices == EVERY_DEVICE:
+            open_to = {name: extractor for name, extractor in open_to.items() if name not in reached}
+    return Plan(file.name, pinned, tuple(routes), file.retention())
+
+
+def reach(plan: str, route: RouteFile, open_to: dict[str, Composite], schemas: list[str]) -> dict[str, Composite]:
+    """The schemas whose readings may take a route. Raises InvalidPlan when there are none."""
+    if route.type and route.type not in schemas:
+        raise InvalidPlan(f"plan {plan!r}, {route}: the plan's schemas are {', '.join(schemas)}")
+    found = {name: extractor for name, extractor in open_to.items() if route.type in ("", name)}
+    if not found:
+        raise InvalidPlan(f"plan {plan!r}, {route}: never taken, routes above take every device; put it before them")
+    return found
+
+
+def resolve_route(plan: str, route: RouteFile, inputs: dict[str, Composite], catalogue: Catalogue) -> Route:
+    """One route with its models pinned. Raises UnknownName, InvalidPlan."""
+
+    def pin(ref: str) -> Pin:
+        artifact = catalogue.model(ref)
+        for schema, extractor in inputs.items():
+            check_fit(f"plan {plan!r}, {route}", artifact, schema, extractor, len(inputs) > 1)
+        return Pin(artifact.ref, artifact.digest)
+
+    if route.champion is None and (route.challengers or route.canary or route.threshold is not None):
+        raise InvalidPlan(f"plan {plan!r}, {route}: challengers, canary and threshold need a champion beside them")
+    if len(set(route.challengers)) < len(route.challengers):
+        raise InvalidPlan(f"plan {plan!r}, {route}: a challenger stands there twice")
+    if route.threshold is not None and not math.isfinite(route.threshold):
+        raise InvalidPlan(f"plan {plan!r}, {route}: threshold is {route.threshold}; allowed: a finite number")
+    return Route(
+        route.devices,
+        pin(route.champion) if route.champion else None,
+        tuple(map(pin, route.challengers)),
+        pin(route.canary) if route.canary else None,
+        route.threshold,
+        route.type,
+    )
+
+
+def check_fit(where: str, artifact: Artifact, schema: str, extractor: Composite, several: bool) -> None:
+    """A model must read what the extractor gives. Raises InvalidPlan."""
+    of = f"extractor {extractor.name}" + (f" of schema {schema!r}" if several else "")
+    hint = "; give the route a type, or each type a route" if several else ""
+    if tuple(artifact.manifest.features) != extractor.features:
+        raise InvalidPlan(
+            f"{where}: model {artifact.ref} takes features {short(artifact.manifest.features)}, {of} gives "
+            f"{short(extractor.features)}{hint}"
+        )
+    if artifact.manifest.shape not in ((), extractor.shape):
+        raise InvalidPlan(
+            f"{where}: model {artifact.ref} takes windows of shape {list(artifact.manifest.shape)}, {of} gives "
+            f"{list(extractor.shape) or 'none'}{hint}"
+        )
+    trained = artifact.manifest.lineage.extractor
+    if trained and trained != extractor.ref:
+        raise InvalidPlan(
+            f"{where}: model {artifact.ref} was trained on features of extractor {trained}, {of} is {extractor.ref}: "
+            f"the same names under other settings{hint}"
+        )
+
+
+def short(names: Sequence[str]) -> str:
+    """A list that stays a line."""
+    shown = ", ".join(names[:12])
+    return f"[{shown}, … {len(names)} in all]" if len(names) > 12 else f"[{shown}]"

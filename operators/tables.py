@@ -1,0 +1,82 @@
+"""The device tables of a shard: one for each schema of its plan, and their entries under keys that name the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from swapstream.models.errors import InvalidDefinition
+from swapstream.operators.devices import DeviceTable
+from swapstream.operators.pipeline import LoadedInput, Pipeline
+
+SEPARATOR = "@"
+"""Between a schema's name, which has none, and the key of its table's entry. Version 1 had one table, and no names."""
+
+
+class Tables:
+    """`table` by schema; `changes` gives what is to be written since the call before."""
+
+    def __init__(self, tables: dict[str, DeviceTable]) -> None:
+        self._tables = tables
+        self._gone: list[str] = []
+
+    def __getitem__(self, schema: str) -> DeviceTable:
+        return self._tables[schema]
+
+    @classmethod
+    def new(cls, pipeline: Pipeline) -> Tables:
+        return cls({name: part.new_table() for name, part in pipeline.inputs.items()})
+
+    def carried(self, before: Pipeline, after: Pipeline) -> Tables:
+        """For a swap: the devices of a schema go on under a schema of the same name or else of the same type; the state of
+        extractors that stay the same is carried over. This one is used up."""
+        left, found = dict(self._tables), {}
+        for part in sorted(after.inputs.values(), key=lambda one: one.schema.name not in left):
+            source = _source(part, before, left, after)
+            table = left.pop(source) if source else None
+            found[part.schema.name] = part.extractor.carry(table) if table is not None else part.new_table()
+            if source != part.schema.name:
+                found[part.schema.name].needs_rebase = True
+        made = Tables({name: found[name] for name in after.inputs})
+        made._gone = [*self._gone, *(self._tables.keys() - found.keys())]
+        return made
+
+    def changes(self, everything: bool = False) -> tuple[dict[str, bytes | None], tuple[str, ...]]:
+        """Entries to put, or with None to remove, and the beginnings of keys of which all entries are removed before."""
+        entries: dict[str, bytes | None] = {}
+        cleared = [f"{name}{SEPARATOR}" for name in self._gone]
+        for name, table in self._tables.items():
+            whole = everything or table.needs_rebase
+            cleared += [f"{name}{SEPARATOR}"] * whole
+            found = table.rebase() if whole else table.changes()
+            entries |= {f"{name}{SEPARATOR}{key}": value for key, value in found.items()}
+        self._gone = []
+        return entries, ("",) if everything else tuple(cleared)
+
+    def snapshot(self) -> dict[str, bytes]:
+        """Each table in one piece."""
+        return {name: table.snapshot() for name, table in self._tables.items()}
+
+    @classmethod
+    def restored(cls, pipeline: Pipeline, entries: Mapping[str, bytes]) -> Tables:
+        """From all entries that `changes` gave. Raises InvalidDefinition."""
+        groups: dict[str, dict[str, bytes]] = {}
+        for key, value in entries.items():
+            schema, separator, inner = key.partition(SEPARATOR)
+            groups.setdefault(schema if separator else next(iter(pipeline.inputs)), {})[inner if separator else key] = value
+        if strange := groups.keys() - pipeline.inputs.keys():
+            raise InvalidDefinition(
+                f"state of devices of schema {min(strange)!r}; plan {pipeline.plan.name!r} has {', '.join(pipeline.inputs)}"
+            )
+        return cls({
+            name: part.extractor.restore(groups[name]) if name in groups else part.new_table()
+            for name, part in pipeline.inputs.items()
+        })
+
+
+def _source(part: LoadedInput, before: Pipeline, left: dict[str, DeviceTable], after: Pipeline) -> str | None:
+    """The schema whose devices a schema takes over."""
+    if part.schema.name in left:
+        return part.schema.name
+    return next(
+        (name for name in left if name not in after.inputs and before.inputs[name].schema.type == part.schema.type), None
+    )
