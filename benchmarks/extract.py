@@ -32,7 +32,7 @@ def frames(frame: Frame) -> Way:
 
     def way(frame: Frame) -> Float64:
         features, _ = composite.extract(frame, table)
-        table.take_journal()
+        table.changes()
         return features
 
     return way

@@ -7,7 +7,7 @@ runs, and next to nothing takes processor time from it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import cache
 
@@ -16,7 +16,7 @@ import numpy as np
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from benchmarks.workload import PARTITIONS
+from benchmarks.workload import ERRORS, PARTITIONS
 from swapstream.models.errors import ClusterError
 from swapstream.operators.frame import Float64, Int64
 from swapstream.operators.scores import decode_scores
@@ -25,9 +25,6 @@ from swapstream.scripts.environment import Environment
 QUIET_S = 6.0
 """Output is complete when it has not grown for this long, longer than any pause of a job that runs."""
 BATCH = 10_000
-
-ERRORS = 3
-"""librdkafka's level: it also has things to say that are no concern."""
 
 Columns = tuple[Int64, Float64]
 Read = Callable[[bytes], Columns]
@@ -61,6 +58,14 @@ class Output(msgspec.Struct, frozen=True):
         return float(np.abs(self.scores[mine] - other.scores[theirs]).max(initial=0.0)) if len(mine) else float("inf")
 
 
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """`appended`: the broker's time in ms."""
+
+    partition: int
+    appended: int
+    value: bytes
+
+
 def frames(value: bytes) -> Columns:
     """A message of Swapstream's `scores`: many records."""
     frame = decode_scores(value)
@@ -77,12 +82,12 @@ def ends(environment: Environment, topic: str, committed: bool = False) -> Offse
     """Partition → end of the topic now, for every reader or for one of committed messages alone."""
     level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
     wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(PARTITIONS)}
-    found = _admin(environment.broker.servers).list_offsets(wanted, isolation_level=level, request_timeout=10)
+    found = admin(environment.broker.servers).list_offsets(wanted, isolation_level=level, request_timeout=10)
     return {partition.partition: future.result().offset for partition, future in found.items()}
 
 
 @cache
-def _admin(servers: str) -> AdminClient:
+def admin(servers: str) -> AdminClient:
     """One for all questions, since each has threads of its own."""
     return AdminClient({"bootstrap.servers": servers, "log_level": ERRORS})
 
@@ -108,8 +113,8 @@ def wait(environment: Environment, topic: str, start: Offsets, check: Callable[[
 
 def collect(environment: Environment, topic: str, start: Offsets, read: Read) -> Output:
     """The committed output since `start`. Raises ClusterError when a reading is there twice, or none at all."""
-    parts = [(np.full(len(columns[0]), appended), *columns)
-             for appended, value in messages(environment, topic, start) for columns in [read(value)]]
+    parts = [(np.full(len(columns[0]), message.appended), *columns)
+             for message in messages(environment, topic, start) for columns in [read(message.value)]]
     if not parts:
         raise ClusterError(f"nothing came out on {topic}")
     appended, times, scores = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -120,19 +125,25 @@ def collect(environment: Environment, topic: str, start: Offsets, read: Read) ->
     return Output(appended[order], times[order], scores[order])
 
 
-def messages(environment: Environment, topic: str, start: Mapping[int, int], committed: bool = True) -> Iterator[tuple[int, bytes]]:
-    """(broker time in ms, value) of what lies in the topic since `start`, in offset order within a partition."""
-    consumer = Consumer({"bootstrap.servers": environment.broker.servers, "group.id": "bench", "enable.auto.commit": False,
-                         "isolation.level": "read_committed" if committed else "read_uncommitted", "enable.partition.eof": True})
-    with closing(consumer):
-        consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in start.items()])
+def messages(environment: Environment, topic: str, start: Offsets, committed: bool = True) -> Iterator[Message]:
+    """What lies in the topic since `start`, in offset order within a partition."""
+    with closing(reader(environment, topic, start, committed)) as consumer:
         left = set(start)
         while left:
             for message in consumer.consume(BATCH, 1.0):
                 error = message.error()
                 if error is None:
-                    yield message.timestamp()[1], message.value()
+                    yield Message(message.partition(), message.timestamp()[1], message.value())
                 elif error.code() == KafkaError._PARTITION_EOF:
                     left.discard(message.partition())
                 else:
                     raise ClusterError(f"reading {topic}: {error}")
+
+
+def reader(environment: Environment, topic: str, start: Offsets, committed: bool) -> Consumer:
+    """A consumer that stands at `start` and says when it has reached the end of a partition."""
+    consumer = Consumer({"bootstrap.servers": environment.broker.servers, "group.id": "bench", "enable.auto.commit": False,
+                         "isolation.level": "read_committed" if committed else "read_uncommitted",
+                         "enable.partition.eof": True, "log_level": ERRORS})
+    consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in start.items()])
+    return consumer

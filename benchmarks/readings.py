@@ -42,10 +42,13 @@ class Readings(Workload):
         return {"name": "bench", "device": "id", "time": "ts", "values": "v", "fields": list(FIELDS)}
 
     def messages(self, first: int, count: int) -> Iterator[Message]:
-        devices, total = self.devices, len(self.devices)
         for number, row in enumerate(values(first, count).tolist(), first):
-            name = devices[number % total]
-            yield name, self._encode({"id": name, "ts": START_MS + number, "v": row})
+            yield self.message(number, START_MS + number, row)
+
+    def message(self, number: int, when: int, row: list[float]) -> Message:
+        """One reading, with the time in the schema's unit."""
+        name = self.devices[number % len(self.devices)]
+        return name, self._encode({"id": name, "ts": when, "v": row})
 
     def told(self, directory: Path) -> dict[str, Any]:
         return {"halflife": HALFLIFE, "warmup": math.ceil(2 * HALFLIFE)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ class Stages:
         self.decoder = Decoder(read)
         self.composite = Composite.parse(extractor, read.names)
         self.table = self.composite.table()
-        self._seen = 0
+        self._seen, self._logged = 0, time.time_ns() // 1_000_000
 
     def extract(self, payloads: list[bytes | None]) -> tuple[Frame, Float64, Bool]:
         """The next messages, all good: their records, features [n, K] and warming [n]."""
         offsets = np.arange(self._seen, self._seen + len(payloads))
         self._seen += len(payloads)
-        frame, bad = self.decoder.decode(RawFrame(0, payloads, offsets, offsets, []), 0, len(payloads))
+        raw = RawFrame(0, payloads, offsets, np.full(len(payloads), self._logged), [])
+        frame, bad = self.decoder.decode(raw, 0, len(payloads))
         if bad:
-            raise ValueError(f"message {bad[0][0]}: {bad[0][1]}: {bad[0][2]}")
+            raise ValueError(f"{len(bad)} bad messages, the first: {bad[0]}")
         return (frame, *self.composite.extract(frame, self.table))

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 from confluent_kafka import Producer
 
-from swapstream.jobs.partitioner import partition_of
 from swapstream.models.artifact import Artifact
 from swapstream.scripts.console import progress
 from swapstream.scripts.environment import Environment
@@ -23,6 +22,8 @@ START_MS = 1_767_225_600_000
 CHUNK = 20_000
 """Readings made at a time."""
 IN_FLIGHT = 100_000
+ERRORS = 3
+"""librdkafka's level: it also has things to say that are no concern."""
 PLAN, SCHEMA = "plan.yaml", "bench.yaml"
 
 Message = tuple[str, bytes]
@@ -67,40 +68,33 @@ class Workload(ABC):
 
 
 def producer(environment: Environment, linger_ms: float = 20) -> Producer:
-    """confluent-kafka's, because filling is no part of what is measured and it is five times as fast as kafka-python."""
+    """confluent-kafka's, because filling is no part of what is measured and it is five times as fast as kafka-python. Keys go
+    where Java's clients put them."""
     return Producer({"bootstrap.servers": environment.broker.servers, "linger.ms": linger_ms, "compression.type": "lz4",
-                     "enable.idempotence": True, "queue.buffering.max.messages": 2 * IN_FLIGHT,
+                     "partitioner": "murmur2_random", "enable.idempotence": True, "log_level": ERRORS, "queue.buffering.max.messages": 2 * IN_FLIGHT,
                      "queue.buffering.max.kbytes": 512 * 1024})
-
-
-class Partitions(dict[str, int]):
-    """Key → partition, as Java's clients choose it; murmur2 in Python is slow, so once a key."""
-
-    def __missing__(self, key: str) -> int:
-        partition = self[key] = partition_of(key.encode(), PARTITIONS)
-        return partition
 
 
 def fill(environment: Environment, workload: Workload, readings: int) -> float:
     """Write `readings` to telemetry (rounded up to whole messages); returns the mean size of a message in bytes."""
-    topic, client, partitions = environment.topics.telemetry.name, producer(environment), Partitions()
+    topic, client = environment.topics.telemetry.name, producer(environment)
     step = max(CHUNK // workload.per_message, 1) * workload.per_message
     sizes: list[int] = []
     with progress("readings") as bar:
         task = bar.add_task("filling telemetry", total=readings)
         for first in range(0, readings, step):
             count = min(step, -(-(readings - first) // workload.per_message) * workload.per_message)
-            sizes += send(client, topic, workload.messages(first, count), partitions)
+            sizes += send(client, topic, workload.messages(first, count))
             bar.update(task, completed=first + count)
         client.flush()
-    return sum(sizes) / len(sizes)
+    return sum(sizes) / max(1, len(sizes))
 
 
-def send(client: Producer, topic: str, messages: Iterator[Message], partitions: Partitions) -> list[int]:
+def send(client: Producer, topic: str, messages: Iterator[Message]) -> list[int]:
     """Hand messages over, waiting while too many are under way; returns their sizes."""
     sizes = []
     for key, value in messages:
-        client.produce(topic, value, key.encode(), partitions[key])
+        client.produce(topic, value, key.encode())
         sizes.append(len(value))
     while len(client) > IN_FLIGHT:
         client.poll(0.05)

@@ -1,0 +1,74 @@
+"""A process that feeds telemetry while a job runs."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import time
+from multiprocessing.process import BaseProcess
+from typing import Any, Self
+
+from benchmarks.readings import Readings, values
+from benchmarks.workload import IN_FLIGHT, producer
+from swapstream.scripts.environment import Environment
+
+POOL = 10_000
+"""Rows of values, used in turn."""
+NAP_S = 0.001
+LINGER_MS = 1
+
+
+class Timed(Readings):
+    """The same readings, in microseconds: a reading's time is when it was due, so that being late counts as latency."""
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        return super().schema | {"time_unit": "us"}
+
+
+class Feeder:
+    """Feeds `total` readings of `devices` devices in turn, `rate` a second (infinite: as fast as it can), and no more than
+    `allow` says. A context manager; leaving it ends the process."""
+
+    def __init__(self, environment: Environment, devices: int, total: int, rate: float = math.inf) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._allowed = context.Value("q", total)
+        self.process: BaseProcess = context.Process(target=feed, args=(environment, devices, total, rate, self._allowed))
+
+    def __enter__(self) -> Self:
+        self.process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.terminate()
+        self.process.join()
+
+    def allow(self, readings: int) -> None:
+        """Go on until so many have been fed."""
+        self._allowed.value = readings
+
+    @property
+    def fed(self) -> bool:
+        """Whether all is written. Raises ChildProcessError when the process has failed."""
+        if self.process.exitcode:
+            raise ChildProcessError(f"the feeder ended with {self.process.exitcode}")
+        return self.process.exitcode == 0
+
+
+def feed(environment: Environment, devices: int, total: int, rate: float, allowed: Any) -> None:
+    """What the process does."""
+    workload, pool = Timed(devices), values(0, POOL).tolist()
+    client, topic = producer(environment, LINGER_MS), environment.topics.telemetry.name
+    step = 0.0 if math.isinf(rate) else 1e6 / rate
+    began, number = time.time_ns() // 1000, 0
+    while number < total:
+        due = min(total, allowed.value, number + IN_FLIGHT if not step else int((time.time_ns() // 1000 - began) / step))
+        for place in range(number, due):
+            name, message = workload.message(place, began + int(place * step), pool[place % POOL])
+            client.produce(topic, message, name.encode())
+        number = max(number, due)
+        while len(client) > IN_FLIGHT:
+            client.poll(0.01)
+        client.poll(0)
+        time.sleep(NAP_S)
+    client.flush()
