@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from swapstream.models.artifact import Artifact
     from swapstream.models.build import pack, train
-    from swapstream.models.revise import revise
+    from swapstream.models.revision import revise
     from swapstream.models.store import Store
 
 __all__ = ["Artifact", "Store", "pack", "revise", "train"]
 
-_HOMES = {"Artifact": "artifact", "Store": "store", "pack": "build", "revise": "revise", "train": "build"}
+_HOMES = {"Artifact": "artifact", "Store": "store", "pack": "build", "revise": "revision", "train": "build"}
 
 
 def __getattr__(name: str) -> Any:

@@ -59,7 +59,7 @@ def push_command(name: str, ref: str, params: str | None, threshold: float | Non
 
 def revised(store: Store, parent: Artifact, given: Revision) -> Artifact:
     """The next version of a model with the numbers of a file, put into the store."""
-    from swapstream.models.revise import revise
+    from swapstream.models.revision import revise
 
     parameters = read_parameters(given.params)
     sources = [msgspec.structs.replace(file_source(given.params, len(parameters)), kind="parameters")]

@@ -8,7 +8,7 @@ import numpy as np
 from swapstream.models.arrays import Float64
 from swapstream.models.artifact import Artifact
 from swapstream.models.blocks import in_blocks
-from swapstream.models.errors import InvalidSettings
+from swapstream.models.errors import InvalidArtifact, InvalidSettings
 from swapstream.models.kinds.base import Fitted, Kind, Settings, Training, no_graph, parameter, vector
 from swapstream.models.kinds.settings import check_settings
 
@@ -53,6 +53,8 @@ class Pca(Kind):
         no_graph(artifact, "mean", "scale", "center", "components")
         width = len(artifact.manifest.features)
         components = np.ascontiguousarray(parameter(artifact, "components", (None, width)))
+        if len(components) > width:
+            raise InvalidArtifact(f"{artifact.ref}: {len(components)} components; allowed: at most {width}, one a feature")
         return PcaScorer(
             vector(artifact, "mean"),
             vector(artifact, "scale", positive=True),

@@ -7,8 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from sklearn.decomposition import PCA
 from sklearn.preprocessing import StandardScaler
 
@@ -18,7 +16,7 @@ from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidArtifact, InvalidSettings, UnknownName
 from swapstream.models.gate import check
 from swapstream.models.kinds import KINDS, kind_of, scorer
-from tests.unit.models.examples import LINEAGE, NAMES, example, make, sample
+from tests.unit.models.examples import LINEAGE, NAMES, make, sample
 
 
 def test_kinds_are_found() -> None:
@@ -50,19 +48,6 @@ def test_scores_have_a_row_each_even_for_none(artifact: Artifact) -> None:
 
 def test_every_kind_here_is_bitwise(artifact: Artifact) -> None:
     assert artifact.manifest.bitwise
-
-
-@pytest.mark.parametrize("kind", sorted(KINDS))
-@settings(deadline=None, max_examples=40)
-@given(cuts=st.lists(st.integers(0, 300), max_size=8), shift=st.integers(0, 130))
-def test_bits_do_not_depend_on_batching(kind: str, cuts: list[int], shift: int) -> None:
-    loaded = scorer(example(kind))
-    rows = sample(300, seed=2)
-    whole = loaded.score(rows)
-    parts = [loaded.score(part) for part in np.split(rows, sorted(cuts))]
-    shifted = loaded.score(np.concatenate([rows[:shift] * 3.0, rows]))[shift:]
-    assert np.concatenate(parts).tobytes() == whole.tobytes()
-    assert shifted.tobytes() == whole.tobytes()
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e308])
