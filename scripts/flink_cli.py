@@ -53,6 +53,8 @@ class FlinkCommandLine:
 
     def run(self, arguments: list[str]) -> None:
         """Submit, and return when the JobManager has taken the job. Raises ClusterError with the cause that Flink gives."""
+        for part in ("logs", "tmp"):  # `up` makes them, where there is anything to start
+            (self.environment.path / part).mkdir(parents=True, exist_ok=True)
         try:
             done = subprocess.run(arguments, env=process_environment(self.environment, mark=False), cwd=ROOT,
                                   stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -60,7 +62,6 @@ class FlinkCommandLine:
             raise ClusterError(f"flink run: {error}") from error
         if done.returncode:
             log = self.environment.path / "logs" / "flink-run.log"
-            log.parent.mkdir(parents=True, exist_ok=True)
             log.write_text(f"{shlex.join(arguments)}\n\n{done.stdout}\n{done.stderr}")
             raise ClusterError(f"flink run failed: {cause(done.stderr + done.stdout)}; see {log}")
 

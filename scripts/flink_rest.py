@@ -25,6 +25,14 @@ class FlinkRest:
         """taskmanagers, slots-total, slots-available, jobs-running, …"""
         return dict(self._ask("/overview"))
 
+    def version(self) -> str:
+        """As in 2.3.0."""
+        return str(self._ask("/config")["flink-version"])
+
+    def configuration(self) -> dict[str, str]:
+        """What the JobManager was configured with."""
+        return {entry["key"]: entry["value"] for entry in self._ask("/jobmanager/config")}
+
     def jobs(self) -> list[dict[str, Any]]:
         """All jobs that this JobManager knows: jid, name, state, start-time and duration in ms."""
         return list(self._ask("/jobs/overview")["jobs"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,7 +30,7 @@ class TopicState(msgspec.Struct, frozen=True):
 
 def wanted_settings(role: str, topic: Topic) -> dict[str, str]:
     """What the topic is created with; the environment's own `config` wins."""
-    compacted = {"cleanup.policy": "compact"} if topic.compacted else {}
+    compacted = {"cleanup.policy": "compact" if topic.compacted else "delete"}
     return {**SETTINGS.get(role, {}), **compacted, **topic.config}
 
 
@@ -68,7 +68,7 @@ def ensure_topics(environment: Environment) -> list[TopicState]:
         if missing:
             client.create_topics(missing)
             client.wait_for_topics(list(missing))
-        return _states(client, topics, created=set(missing))
+        return compare_topics(environment, client, created=missing)
 
 
 def existing_topics(environment: Environment) -> set[str]:
@@ -77,21 +77,28 @@ def existing_topics(environment: Environment) -> set[str]:
         return set(client.list_topics())
 
 
-def _states(client: Any, topics: dict[str, Topic], created: set[str]) -> list[TopicState]:
-    from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
-
-    names = [topic.name for topic in topics.values()]
-    partitions = {found["name"]: len(found["partitions"]) for found in client.describe_topics(names)}
-    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    configs = client.describe_configs(resources, config_filter=ConfigFilterType.ALL)["topic"]
+def compare_topics(environment: Environment, client: Any, created: Collection[str] = ()) -> list[TopicState]:
+    """Each topic as it is: created, exists, missing, or unreadable when its settings may not be read."""
+    topics = environment.topics.by_role()
+    there = {found["name"]: len(found["partitions"]) for found in client.describe_topics([topic.name for topic in topics.values()])
+             if not found["error_code"]}
+    configs = _configs(client, list(there))
     states = []
     for role, topic in topics.items():
-        wanted = wanted_settings(role, topic)
-        found = {key: entry["value"] for key, entry in configs[topic.name].items()}
-        states.append(TopicState(role, topic.name, "created" if topic.name in created else "exists",
-                                 partitions[topic.name], {key: found.get(key, "") for key in wanted},
-                                 difference(wanted, topic.partitions, found, partitions[topic.name])))
+        wanted, found, partitions = wanted_settings(role, topic), configs.get(topic.name, {}), there.get(topic.name, 0)
+        state = "missing" if not partitions else "created" if topic.name in created else "exists" if found else "unreadable"
+        differs = difference(wanted if found else {}, topic.partitions, found, partitions) if partitions else ""
+        states.append(TopicState(role, topic.name, state, partitions, {key: found.get(key, "") for key in wanted}, differs))
     return states
+
+
+def _configs(client: Any, names: list[str]) -> dict[str, dict[str, str]]:
+    """Topic → setting → value, for those that may be read."""
+    from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
+
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    configs = client.describe_configs(resources, config_filter=ConfigFilterType.ALL).get("topic", {}) if names else {}
+    return {name: {key: entry["value"] for key, entry in found.items()} for name, found in configs.items()}
 
 
 def warn_of_differences(states: list[TopicState]) -> None:

@@ -21,6 +21,7 @@ from kafka.admin import (
 
 from swapstream.scripts.access import Right
 from swapstream.scripts.environment import JARS, Broker, Environment
+from swapstream.scripts.launch import PATIENCE
 from swapstream.scripts.ports import free_ports, is_free
 from swapstream.scripts.rendering import CLUSTER_ID, java
 from swapstream.scripts.security import Secret, Security
@@ -103,7 +104,7 @@ class SecuredBroker:
             subprocess.run([*self._java(), "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(properties), *scrams],
                            stdout=log, stderr=log, check=True)
             self.process = subprocess.Popen([*self._java(), "-Xmx384m", "kafka.Kafka", str(properties)], stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE
         while is_free(self.port):
             assert self.process.poll() is None, (self.home / "broker.log").read_text()[-3000:]
             assert time.monotonic() < deadline, "the broker does not listen"

@@ -33,12 +33,12 @@ Place = tuple[int, int]
 
 
 class Stand:
-    """A test's own topics, files and deployment, all named after it, on the cluster that the tests share."""
+    """A test's own topics, files and deployment, all named after it, on the cluster that the tests share; settings of `job`."""
 
-    def __init__(self, cluster: Path, directory: Path, name: str) -> None:
+    def __init__(self, cluster: Path, directory: Path, name: str, **job: Any) -> None:
         self.name, self.directory = name, directory
         self.path = directory / f"{name}.yaml"
-        self.path.write_bytes(msgspec.yaml.encode(_own_topics(cluster, name)))
+        self.path.write_bytes(msgspec.yaml.encode(_own_topics(cluster, name, job)))
         self.run("topics")
 
     @property
@@ -122,11 +122,11 @@ class Stand:
         return self.answers()
 
 
-def _own_topics(cluster: Path, name: str) -> dict[str, Any]:
+def _own_topics(cluster: Path, name: str, job: dict[str, Any]) -> dict[str, Any]:
     shared = load_environment(str(cluster))
     settings: dict[str, Any] = msgspec.to_builtins(shared)
     settings["directory"] = str(shared.path)
-    settings["job"] |= {"checkpoint_ms": CHECKPOINT_MS}
+    settings["job"] |= {"checkpoint_ms": CHECKPOINT_MS, **job}
     for topic in settings["topics"].values():
         topic["name"] = f"{name}-{topic['name']}"
     return settings

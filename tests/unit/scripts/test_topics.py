@@ -11,13 +11,14 @@ def test_parameters_are_compacted_and_take_whole_models():
         "cleanup.policy": "compact", "max.message.bytes": "12582912"}
 
 
-def test_telemetry_is_left_to_the_brokers_defaults():
-    assert wanted_settings("telemetry", Topic("t", 4)) == {}
+def test_what_is_not_compacted_must_not_be_whatever_the_brokers_default():
+    assert wanted_settings("telemetry", Topic("t", 4)) == {"cleanup.policy": "delete"}
 
 
 def test_the_environments_own_settings_win():
     topic = Topic("s", config={"max.message.bytes": "5", "retention.ms": "9"})
-    assert wanted_settings("scores", topic) == {"max.message.bytes": "5", "retention.ms": "9"}
+    assert wanted_settings("scores", topic) == {
+        "cleanup.policy": "delete", "max.message.bytes": "5", "retention.ms": "9"}
 
 
 def test_differences_are_told_in_words():

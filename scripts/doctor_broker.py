@@ -1,0 +1,161 @@
+"""What `swapstream doctor` asks the broker: topics, rights, keys, transactions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from kafka import TopicPartition
+from kafka.errors import KafkaError
+
+from swapstream.jobs.partitioner import partition_of
+from swapstream.operators.token import FIRST_BYTE
+from swapstream.scripts import kafka
+from swapstream.scripts.access import denied, rights
+from swapstream.scripts.deployments import Deployments
+from swapstream.scripts.environment import Environment, JobDefaults
+from swapstream.scripts.findings import Finding, advice, ok, unknown, wrong
+from swapstream.scripts.topics import admin, compare_topics
+
+SAMPLE = 1_000
+"""Newest messages of each telemetry partition whose keys are looked at."""
+MANY_IDS = 100_000
+"""Transactional ids that a broker remembers, at some 300 bytes each, from where on it is worth a word."""
+HELD_SECONDS = 10.0
+"""A swap's transaction is open for 2 s at most: what is older holds back every reader of telemetry."""
+
+
+def broker_findings(environment: Environment) -> Iterator[Finding]:
+    """Raises ClusterError when the broker does not answer or refuses the client altogether."""
+    with admin(environment) as client:
+        yield ok("broker", f"{environment.broker.servers} answers {kafka.who(environment)}")
+        topics = list(topic_findings(environment, client))
+        yield from topics
+        yield right_finding(environment, client)
+        settings = broker_settings(client)
+        yield from transaction_findings(settings, environment.job)
+        yield feature_finding(client.describe_features())
+        telemetry = environment.topics.telemetry.name
+        if any(each.check == f"topic {telemetry}" and each.state != "wrong" for each in topics):
+            yield open_transaction_finding(client, telemetry, environment.topics.telemetry.partitions)
+            yield key_finding(environment, telemetry)
+
+
+def topic_findings(environment: Environment, client: Any) -> Iterator[Finding]:
+    """One a topic: there, with the partitions and settings of its role."""
+    for state in compare_topics(environment, client):
+        check = f"topic {state.topic}"
+        if state.state == "missing":
+            yield wrong(check, f"{state.role}: it does not exist, or may not be seen", "create it with `swapstream topics`")
+        elif state.differs:
+            yield wrong(check, f"{state.role}: {state.differs}", "change the topic, or the environment")
+        elif state.state == "unreadable":
+            yield unknown(check, f"{state.role}: {state.partitions} partitions; its settings may not be read",
+                          "allow DescribeConfigs on it")
+        else:
+            yield ok(check, f"{state.role}: {state.partitions} partitions")
+
+
+def right_finding(environment: Environment, client: Any) -> Finding:
+    """Whether the user may do what a deployment does, tried with the name of one that there is."""
+    names = [deployment.name for deployment in Deployments(environment)] or ["doctor"]
+    missing = denied(client, rights(environment), names[0])
+    if missing:
+        return wrong("rights", f"{kafka.who(environment)} may not {', '.join(missing)}",
+                     "give these rights with kafka-acls.sh: the README has the lines")
+    return ok("rights", f"{kafka.who(environment)} may read, write and commit what a deployment does")
+
+
+def broker_settings(client: Any) -> dict[str, str]:
+    """The first broker's configuration; empty when it may not be read."""
+    from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
+
+    broker = str(client.describe_cluster()["brokers"][0]["broker_id"])
+    try:
+        found = client.describe_configs([ConfigResource(ConfigResourceType.BROKER, broker)], config_filter=ConfigFilterType.ALL)
+    except KafkaError:
+        return {}
+    return {key: entry["value"] for key, entry in found.get("broker", {}).get(broker, {}).items()}
+
+
+def transaction_findings(settings: dict[str, str], job: JobDefaults) -> Iterator[Finding]:
+    """The broker's limits against what an exactly-once job needs of them."""
+    if "transaction.max.timeout.ms" not in settings:
+        yield unknown("transactions", "the broker's configuration may not be read", "allow DescribeConfigs on the cluster")
+        return
+    timeout, most = job.transaction_timeout_ms, int(settings["transaction.max.timeout.ms"])
+    if timeout > most:
+        yield wrong("transaction timeout", f"job.transaction_timeout_ms is {timeout}, the broker allows {most}: sinks would not start",
+                    "lower it, or raise the broker's transaction.max.timeout.ms")
+    else:
+        yield ok("transaction timeout", f"{timeout} ms of at most {most}: what an outage may last under exactly_once")
+    for name in ("transactional.id.expiration.ms", "producer.id.expiration.ms"):
+        kept = int(settings.get(name, 7 * 86_400_000))
+        if kept <= timeout:
+            yield wrong(name, f"{kept} is not above job.transaction_timeout_ms, {timeout}", "raise it: 3600000 is enough")
+    yield id_finding(int(settings.get("transactional.id.expiration.ms", 7 * 86_400_000)), job)
+
+
+def id_finding(kept_ms: int, job: JobDefaults) -> Finding:
+    """Each checkpoint of each subtask has a transactional id of its own, which the broker remembers so long."""
+    count = kept_ms // job.checkpoint_ms * job.parallelism
+    said = f"a deployment leaves {count} ids at the broker (transactional.id.expiration.ms is {kept_ms})"
+    if job.delivery == "exactly_once" and count > MANY_IDS:
+        return advice("transactional ids", said, "lower transactional.id.expiration.ms on the broker: 3600000 is enough")
+    return ok("transactional ids", said)
+
+
+def feature_finding(features: dict[str, dict[str, Any]]) -> Finding:
+    """transaction.version decides what a commit that is repeated at recovery is answered."""
+    version = features.get("transaction.version", {}).get("finalized", (0, 0))[1]
+    if version < 2:
+        return ok("transaction.version", f"{version}: a commit that is repeated at recovery succeeds")
+    return advice("transaction.version", f"{version}: a commit that is repeated at recovery is refused as fenced, and Flink logs "
+                  "a failed commit though nothing is lost",
+                  "`kafka-features.sh downgrade --feature transaction.version=1`, or believe `prev`, not the log")
+
+
+def open_transaction_finding(client: Any, topic: str, partitions: int) -> Finding:
+    """The oldest transaction that is open on telemetry: nobody reads past it."""
+    try:
+        found = client.describe_producers([TopicPartition(topic, number) for number in range(partitions)])
+    except KafkaError as error:
+        return unknown("open transactions", f"they can't be asked for: {type(error).__name__}", f"allow Read on topic {topic}")
+    open_ones = [(producer.last_timestamp, partition.partition, producer) for partition, state in found.items()
+                 for producer in state.active_producers if producer.current_transaction_start_offset >= 0]
+    old = [each for each in sorted(open_ones, key=lambda each: each[0]) if time.time() - each[0] / 1000 > HELD_SECONDS]
+    if not old:
+        return ok("open transactions", f"none holds back readers of {topic}")
+    last, partition, producer = old[0]
+    return wrong("open transactions", f"{topic}-{partition}: no reader gets past offset {producer.current_transaction_start_offset}, where "
+                 f"producer {producer.producer_id} has begun one, last heard of {time.time() - last / 1000:.0f} s ago",
+                 "end that producer, or abort it with `kafka-transactions.sh abort`")
+
+
+def key_finding(environment: Environment, topic: str) -> Finding:
+    """Whether the newest messages lie where Kafka's default partitioner puts their keys."""
+    client = kafka.consumer(environment, topic, "latest", read_committed=False)
+    try:
+        with kafka.broker_errors(environment):
+            ends = {partition.partition: client.position(partition) for partition in client.assignment()}
+    finally:
+        client.close()
+    start = {partition: max(0, end - SAMPLE) for partition, end in ends.items()}
+    return judge_keys(kafka.read_to_end(environment, topic, start, read_committed=False), len(ends), topic)
+
+
+def judge_keys(records: Iterable[kafka.Record], partitions: int, topic: str) -> Finding:
+    """The first message whose key belongs elsewhere, or that has none. Tokens have no key."""
+    seen = 0
+    for record in records:
+        if (record.value or b"").startswith(FIRST_BYTE):
+            continue
+        seen += 1
+        place = f"{topic}-{record.partition} at offset {record.offset}"
+        if record.key is None:
+            return wrong("keys", f"{place}: a message without a key", "key telemetry by device: state is kept where its messages lie")
+        if partition_of(record.key, partitions) != record.partition:
+            return wrong("keys", f"{place}: key {record.key[:60]!r} belongs in partition {partition_of(record.key, partitions)} by murmur2",
+                         "let all producers place keys alike: with librdkafka set partitioner=murmur2_random")
+    return ok("keys", f"{seen} messages of {topic} lie where murmur2 puts their keys" if seen else f"{topic} is empty")
