@@ -83,7 +83,8 @@ class Keeper:
         job_id = new_job_id()
         self.deployments.save(deployment.with_job(job_id))
         self._say(f"{deployment.name} is lost: submitting it as {job_id} from {restore or 'its start'}")
-        self.flink.run(self.flink.arguments(deployment.job, spec, deployment.parallelism, job_id, restore and restore.as_uri(),
+        self.flink.run(self.flink.arguments(deployment.job, spec, deployment.parallelism, job_id,
+                                            restore.as_uri() if restore else None,
                                             Path(deployment.bundle) if deployment.bundle else None))
         return f"{deployment.name} was submitted again"
 

@@ -179,7 +179,7 @@ def from_variables(declared: dict[str, Any], variables: Mapping[str, str] = os.e
     The password is in _PASSWORD unless the section (or _PASSWORD_FILE) says where it is; that of the key is in _KEY_PASSWORD.
     """
     plain = ("protocol", "mechanism", "username", "ca", "certificate", "key")
-    found = {name: variables[PREFIX + name.upper()] for name in plain if variables.get(PREFIX + name.upper())}
+    found: dict[str, Any] = {name: variables[PREFIX + name.upper()] for name in plain if variables.get(PREFIX + name.upper())}
     if variables.get(f"{PREFIX}PASSWORD_FILE"):
         found["password"] = {"file": variables[f"{PREFIX}PASSWORD_FILE"]}
     if variables.get(f"{PREFIX}KEY_PASSWORD"):
