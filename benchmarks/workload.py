@@ -70,9 +70,10 @@ class Workload(ABC):
 def producer(environment: Environment, linger_ms: float = 20) -> Producer:
     """confluent-kafka's, because filling is no part of what is measured and it is five times as fast as kafka-python. Keys go
     where Java's clients put them."""
-    return Producer({"bootstrap.servers": environment.broker.servers, "linger.ms": linger_ms, "compression.type": "lz4",
-                     "partitioner": "murmur2_random", "enable.idempotence": True, "log_level": ERRORS, "queue.buffering.max.messages": 2 * IN_FLIGHT,
-                     "queue.buffering.max.kbytes": 512 * 1024})
+    return Producer({
+        "bootstrap.servers": environment.broker.servers, "partitioner": "murmur2_random", "enable.idempotence": True,
+        "linger.ms": linger_ms, "compression.type": "lz4", "queue.buffering.max.messages": 2 * IN_FLIGHT,
+        "queue.buffering.max.kbytes": 512 * 1024, "log_level": ERRORS})
 
 
 def fill(environment: Environment, workload: Workload, readings: int) -> float:
