@@ -61,7 +61,7 @@ def pack_python(target: Path, distributions: Iterable[metadata.Distribution]) ->
     files |= {f"lib/{version}/site-packages/{name}": path for each in distributions for name, path in _files(each)}
     loaded = [path for name, path in files.items() if ".so" in path.suffixes or path == binary]
     files |= {f"lib/{name}": path for name, path in libraries(loaded).items()}
-    with tarfile.open(target, "w:gz", compresslevel=3, dereference=True) as archive:
+    with tarfile.open(target, "w:gz", compresslevel=1, dereference=True) as archive:
         _add_text(archive, "bin/python3", LAUNCHER.format(binary=version), 0o755)
         for name, path in sorted(files.items()):
             archive.add(path, name, recursive=False)
@@ -113,7 +113,7 @@ def pack_code(target: Path, root: Path, packages: Iterable[str]) -> None:
 def merge_jars(target: Path, jars: Iterable[Path]) -> None:
     """One jar with everything in `jars`; lists of services are joined. Raises ClusterError when two differ in another file."""
     entries: dict[str, bytes] = {}
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as merged:
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as merged:
         for jar in jars:
             with zipfile.ZipFile(jar) as archive:
                 for name in archive.namelist():

@@ -44,6 +44,12 @@ def test_a_swap_controllers_timeout_of_two_seconds_is_looked_at_often_enough(fil
     assert int(server["transaction.max.timeout.ms"]) >= 900_000
 
 
+def test_ids_of_transactions_are_forgotten_but_never_before_the_longest_transaction_can_end(files):
+    server = properties(files["broker/server.properties"])
+    for name in ("transactional.id.expiration.ms", "producer.id.expiration.ms"):
+        assert 2 * int(server["transaction.max.timeout.ms"]) <= int(server[name]) <= 86_400_000
+
+
 def test_flink_listens_on_loopback_alone_and_takes_no_uploads(files):
     config = msgspec.yaml.decode(files["flink/config.yaml"])
     hosts = {key: value for key, value in config.items() if key.endswith(("address", "host"))}

@@ -1,0 +1,81 @@
+"""Settings of an environment through the real job: state on disk, results that do not wait for a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from swapstream.models.schema import encoder
+from swapstream.scripts.topics import admin
+
+from .support import EPOCH_MS, Stand, demo_schema, send, wait_until
+
+pytestmark = pytest.mark.cluster
+
+PATH, SCHEMA = demo_schema()
+HOUR_MS = 3_600_000
+
+
+def messages(rows: int, seed: int = 1) -> list[tuple[bytes, bytes]]:
+    encode, values = encoder(SCHEMA), np.random.default_rng(seed).normal(size=(rows, len(SCHEMA.names))).tolist()
+    return [(f"pump-{n % 20}".encode(), encode(f"pump-{n % 20}", EPOCH_MS + n, row)) for n, row in enumerate(values)]
+
+
+@contextmanager
+def running(stand: Stand, *options: str) -> Iterator[dict[str, Any]]:
+    """A plan with state, submitted and cancelled; what Flink says of the job's checkpoints."""
+    names = (*SCHEMA.names, *(f"{name}.ewm_{kind}" for kind in ("mean", "deviation") for name in SCHEMA.names))
+    model = stand.train("zscore", 1, np.random.default_rng(3).normal(size=(2000, len(names))), names)
+    plan = stand.plan("plan", PATH, ["identity", {"ewm": {"halflife": 20}}], model)
+    [row] = stand.rows("submit", "detect", "--plan", plan, *options)
+    try:
+        yield checkpoints(stand, row["job"])
+    finally:
+        stand.cancel()
+
+
+def checkpoints(stand: Stand, job: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{stand.environment.flink.url}/jobs/{job}/checkpoints/config") as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def with_setting(stand: Stand, old: str, new: str) -> None:
+    text = stand.path.read_text()
+    assert old in text
+    stand.path.write_text(text.replace(old, new))
+
+
+def test_state_on_disk_survives_a_restart_and_is_not_read_as_another(cluster: Path, tmp_path: Path) -> None:
+    stand = Stand(cluster, tmp_path, "rocks", state_backend="rocksdb", buffer_timeout_ms=10, bundle_ms=20)
+    with running(stand) as found:
+        assert "RocksDB" in found["state_backend"]
+        send(stand, messages(600))
+        assert set(stand.settle().values()) == {1}
+    with_setting(stand, "rocksdb", "hashmap")
+    stand.run("submit", "detect", "--plan", tmp_path / "plan.yaml", "--from", "latest", code=2)
+    with_setting(stand, "hashmap", "rocksdb")
+    with_setting(stand, "frame_ms: 20", "frame_ms: 70")
+    with running(stand, "--from", "latest", "--parallelism", "1"):
+        send(stand, messages(600, seed=2))
+        answers = stand.settle()
+    assert (len(answers), set(answers.values())) == (1200, {1})
+    assert not [frame for frame in stand.frames()[-1:] if any(frame.column("warming"))], "devices were remembered"
+
+
+def test_results_at_least_once_do_not_wait_for_a_checkpoint(cluster: Path, tmp_path: Path) -> None:
+    stand = Stand(cluster, tmp_path, "soon", checkpoint_ms=HOUR_MS, transaction_timeout_ms=2 * HOUR_MS)
+    with running(stand, "--delivery", "at_least_once") as found:
+        assert (found["interval"], "HashMap" in found["state_backend"]) == (HOUR_MS, True)
+        send(stand, messages(600))
+        wait_until(lambda: len(stand.answers()) == 600, 60, "everything is answered, though no checkpoint has been")
+    with admin(stand.environment) as client:
+        ids = [found.transactional_id for broker in client.list_transactions().values() for found in broker]
+    assert not [each for each in ids if each.startswith(f"swapstream.prod.{stand.name}.")]
