@@ -111,11 +111,8 @@ class Shard:
     def restore(self, snapshot: bytes) -> None:
         """Take over what `snapshot` gave; `changes` then gives all of it. Raises InvalidDefinition."""
         found = read(snapshot, Snapshot, InvalidDefinition, "a shard's snapshot")
-        tables = found.tables or {}
-        if isinstance(tables, bytes):
-            entries = {BASE: tables}
-        else:
-            entries = {f"{schema}{SEPARATOR}{BASE}": table for schema, table in tables.items()}
+        tables = {"": found.tables} if isinstance(found.tables, bytes) else found.tables or {}
+        entries = {f"{schema}{SEPARATOR}{BASE}" if schema else BASE: table for schema, table in tables.items()}
         self.restore_parts(found.head, entries, found.held)
         self._everything = self._released = True
 

@@ -9,7 +9,8 @@ from types import TracebackType
 from swapstream.models.errors import SwapstreamError
 from swapstream.models.schema import Schema, tick
 from swapstream.scripts.environment import Environment
-from swapstream.scripts.simulate import Sent, send
+from swapstream.scripts.messages import Packer
+from swapstream.scripts.simulate import Sent, Source, send
 from swapstream.scripts.simulation import Simulation
 from swapstream.scripts.summary import Span
 
@@ -35,7 +36,8 @@ class Feed:
             for chunk in Simulation(*settings, fault_rate=FAULT_RATE).chunks()
             for label in (found.rounded(tick(schema)) for found in chunk.labels)
         ]
-        self._steps = send(Simulation(*settings, fault_rate=FAULT_RATE), schema, environment, 1.0, bad)
+        source = Source(Simulation(*settings, fault_rate=FAULT_RATE), Packer(schema))
+        self._steps = send([source], environment, 1.0, bad)
         self._error: SwapstreamError | None = None
         self._over = threading.Event()
         self._progress = Sent()

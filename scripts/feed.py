@@ -9,38 +9,44 @@ from pathlib import Path
 import click
 import numpy as np
 
-from swapstream.models.schema import Schema, tick
+from swapstream.models.schema import tick
 from swapstream.operators.frame import Bool, Int64
 from swapstream.scripts.catalogue import find_schema
 from swapstream.scripts.console import json_option, progress, say, show
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.files import Columns, Telemetry, file_options, read_telemetry
 from swapstream.scripts.kafka import Output
+from swapstream.scripts.messages import Message, Packer, readings_option
 from swapstream.scripts.pacing import Pacer
-from swapstream.scripts.simulate import encode_rows
 from swapstream.scripts.simulation import Label
 
 CHUNK = 10_000
 
 
-def send(telemetry: Telemetry, schema: Schema, environment: Environment, speed: float) -> Iterator[int]:
+def send(telemetry: Telemetry, packer: Packer, environment: Environment, speed: float) -> Iterator[int]:
     """Send a file's rows in their order, keyed by device, after its labels; yields how many are sent.
 
     Rows with a value that is not finite are sent as they are: the job puts them into dead letters.
     """
-    topics, pacer = environment.topics, Pacer(speed)
+    topics, pacer, sent = environment.topics, Pacer(speed), 0
     with Output(environment, topics.labels.name) as output:
         for label in spans(telemetry):
-            output.send(label.device.encode(), label.rounded(tick(schema)).encode())
+            output.send(label.device.encode(), label.rounded(tick(packer.schema)).encode())
     with Output(environment, topics.telemetry.name) as output:
-        for first in range(0, len(telemetry), CHUNK):
-            part = slice(first, first + CHUNK)
-            devices, times = telemetry.devices[part], telemetry.times[part]
-            messages = encode_rows(schema, devices, times, telemetry.values[part])
-            for start, stop in pacer.due(times):
-                for i in range(start, stop):
-                    output.send(devices[i].encode(), messages[i])
-                yield first + stop
+        for messages in packed(telemetry, packer):
+            for start, stop in pacer.due(np.array([message.time for message in messages], np.int64)):
+                for message in messages[start:stop]:
+                    output.send(message.key, message.value)
+                    sent += message.readings
+                yield sent
+
+
+def packed(telemetry: Telemetry, packer: Packer) -> Iterator[list[Message]]:
+    """The messages of a file."""
+    for first in range(0, len(telemetry), CHUNK):
+        part = slice(first, first + CHUNK)
+        yield packer.pack(telemetry.devices[part], telemetry.times[part], telemetry.values[part])
+    yield packer.flush()
 
 
 def spans(telemetry: Telemetry) -> list[Label]:
@@ -71,10 +77,11 @@ def head(telemetry: Telemetry, limit: int) -> Telemetry:
 @click.option("--speed-up", type=click.FloatRange(0), default=0.0, show_default=True,
               help="So many times as fast as the event times; 0 is as fast as possible.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many rows.")
+@readings_option
 @file_options
 @json_option
 @click.pass_obj
-def feed_command(name: str, file: Path, schema_name: str, speed_up: float, limit: int | None, columns: Columns,
+def feed_command(name: str, file: Path, schema_name: str, speed_up: float, limit: int | None, readings: int, columns: Columns,
                  as_json: bool) -> None:
     """Send the rows of a CSV or Parquet FILE to the telemetry topic, and spans of labelled rows to the labels topic."""
     schema = find_schema(schema_name)
@@ -86,7 +93,7 @@ def feed_command(name: str, file: Path, schema_name: str, speed_up: float, limit
     started = time.monotonic()
     with progress("rows") as bar:
         task = bar.add_task("sending", total=len(telemetry))
-        for sent in send(telemetry, schema, load_environment(name), speed_up):
+        for sent in send(telemetry, Packer(schema, readings), load_environment(name), speed_up):
             bar.update(task, completed=sent)
     seconds = time.monotonic() - started
     row = {"sent": len(telemetry), "devices": len(set(telemetry.devices)), "labels": len(spans(telemetry)),

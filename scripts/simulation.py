@@ -16,6 +16,7 @@ from swapstream.operators.frame import Bool, Float64, Int64
 from swapstream.scripts import faults
 from swapstream.scripts.faults import Fault
 
+PREFIX = "pump"
 FACTORS = 3
 BLOCK = 256
 CYCLE = (400.0, 1_600.0)
@@ -64,7 +65,7 @@ class Simulation:
 
     def __init__(self, names: Sequence[str], count: int, devices: int = 20, seed: int = 0, start: int = 0,
                  period: int = 1_000_000, kinds: Sequence[str] = faults.KINDS, fault_rate: float = 0.01,
-                 prefix: str = "pump") -> None:
+                 prefix: str = PREFIX) -> None:
         self.names, self.count, self.start, self.period = tuple(names), count, start, period
         self.devices = [f"{prefix}-{i:03d}" for i in range(devices)]
         self._physics()
