@@ -31,8 +31,8 @@ SECTIONS = {
         Line("down", "cluster", "Stop everything that `up` started"),
         Line("status", "cluster", "Show processes, jobs and topics"),
         Line("topics", "topics", "Create the topics that are missing, and show all"),
-        Line("doctor", "doctor", "Look for what would go wrong: versions, topics, rights, keys, transactions"),
-        Line("bundle", "bundle", "Pack what a job needs on a cluster that somebody else runs"),
+        Line("doctor", "doctor", "Look for what would go wrong: versions, topics, rights, keys"),
+        Line("bundle", "bundle", "Pack what a job needs on somebody else's Flink"),
     ],
     "Models and plans, without a cluster": [
         Line("train", "train", "Fit a model to a telemetry file"),

@@ -15,7 +15,6 @@ from swapstream.scripts.bundle import CODE, ROOTS
 from swapstream.scripts.environment import ROOT
 from swapstream.scripts.packing import NOT_AT_WORK, closure, merge_jars, pack_code, pack_python
 
-
 SAYS_WHAT_IT_LOADED = """
 import ssl, sqlite3, ctypes, msgspec, sys
 print(sys.prefix, msgspec.__file__, *{line.split()[-1] for line in open("/proc/self/maps")})
