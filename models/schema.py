@@ -23,6 +23,7 @@ from swapstream.models.durations import milliseconds
 from swapstream.models.errors import InvalidSchema
 from swapstream.models.messages import encoder, frame_encoder, tick, ticks
 from swapstream.models.paths import Key, path
+from swapstream.models.yaml_file import read_mapping
 
 __all__ = ["Field", "Key", "Schema", "encoder", "frame_encoder", "load_schema", "tick", "ticks"]
 
@@ -130,16 +131,15 @@ class Schema(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_schema(path: Path | str) -> Schema:
-    """Read a YAML file: the keys of Schema, where a field may be just its name; `name` is by default the file's."""
-    path = Path(path)
-    try:
-        content = msgspec.yaml.decode(path.read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidSchema(f"schema {path}: {error}") from error
+    """Read a YAML file: the keys of Schema, where a field may be just its name; `name` is by default the file's.
+
+    Raises UnknownName when there is no such file, InvalidSchema.
+    """
+    content = read_mapping(path, "schema", InvalidSchema)
     fields = content.get("fields")
     if isinstance(fields, list):
         content["fields"] = [{"name": field} if isinstance(field, str) else field for field in fields]
-    return _convert({"name": path.stem, **content}, f"schema {path}")
+    return _convert({"name": Path(path).stem, **content}, f"schema {path}")
 
 
 def _convert(content: dict[str, Any], what: str) -> Schema:

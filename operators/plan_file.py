@@ -22,8 +22,9 @@ from msgspec import Meta
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.durations import milliseconds
-from swapstream.models.errors import InvalidPlan, UnknownName
+from swapstream.models.errors import InvalidPlan
 from swapstream.models.schema import Schema
+from swapstream.models.yaml_file import read_mapping
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.plan import EVERY_DEVICE, Input, Pin, Plan, Route, check_schemas
 from swapstream.operators.retention import Retention
@@ -115,12 +116,9 @@ class Catalogue(Protocol):
 
 def load_plan_file(path: str | Path) -> PlanFile:
     """Read a YAML plan. Raises UnknownName when there is no such file, InvalidPlan when it can't be one."""
-    file = Path(path)
-    if not file.is_file():
-        raise UnknownName(f"plan {str(path)!r}: no such file")
     try:
-        return msgspec.yaml.decode(file.read_bytes(), type=PlanFile)
-    except msgspec.DecodeError as error:
+        return msgspec.convert(read_mapping(path, "plan", InvalidPlan), PlanFile)
+    except msgspec.ValidationError as error:
         raise InvalidPlan(f"plan {path}: {error}") from error
 
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from swapstream.models.errors import InvalidSettings, UnknownName
+from swapstream.models.yaml_file import read_mapping
 from swapstream.scripts.security import PREFIX, Security, from_variables
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -183,14 +184,14 @@ def declared_environment(name: str) -> Environment:
     """The environment as its file says, open ports as 0. Raises UnknownName, InvalidSettings."""
     path = environment_file(name)
     try:
-        return msgspec.convert(with_variables(msgspec.yaml.decode(path.read_bytes())), Environment)
-    except msgspec.DecodeError as error:
-        raise InvalidSettings(f"{path}: {error}") from error
+        return msgspec.convert(with_variables(read_mapping(path, "environment", InvalidSettings)), Environment)
+    except msgspec.ValidationError as error:
+        raise InvalidSettings(f"environment {path}: {error}") from error
 
 
-def with_variables(declared: Any, variables: Mapping[str, str] = os.environ) -> Any:
+def with_variables(declared: dict[str, Any], variables: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """The file's content with what environment variables say about the broker: where it is, how to prove who one is."""
-    if not any(name.startswith(PREFIX) for name in variables) or not isinstance(declared, dict):
+    if not any(name.startswith(PREFIX) for name in variables):
         return declared
     broker = dict(declared.get("broker") or {})
     broker["bootstrap"] = variables.get(f"{PREFIX}BOOTSTRAP") or broker.get("bootstrap")
