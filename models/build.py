@@ -142,7 +142,10 @@ def _assemble(draft: _Draft) -> Artifact:
     threshold = draft.threshold
     if threshold is None:
         threshold = calibrate.threshold(scores[draft.normal], draft.rate or 0.0)
-    golden = choose(draft.rows, scores, draft.seed)
+    usable = np.isfinite(scores)  # rules may leave a row undecided
+    if not usable.any():
+        raise InvalidSettings(f"{draft.kind}: no training row has a finite score")
+    golden = choose(draft.rows[usable], scores[usable], draft.seed)
     bitwise = divergence(loaded, golden) is None
     artifact = _artifact(draft, threshold, bitwise, golden, loaded.score(golden))
     check(artifact, draft.features)

@@ -83,7 +83,10 @@ class _Parser:
         self._depth = 0
 
     def rule(self) -> Node:
-        return self._truth(self._either())
+        node = self._either()
+        if self.end < len(self._tokens) and self._tokens[self.end].text != ":":
+            raise self._unexpected("the end of the rule")
+        return self._truth(node)
 
     def weight(self) -> float:
         """What follows a colon, 1 without one; then nothing more."""

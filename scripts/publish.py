@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from swapstream.models.errors import Conflict
+from swapstream.models.gate import check
 from swapstream.operators.definitions import Definitions, Kind, digest_of, encode_definition
 from swapstream.operators.plan import Plan
 from swapstream.scripts import kafka
@@ -51,8 +52,14 @@ def plan_parts(environment: Environment, path: str) -> tuple[Plan, list[Part]]:
 
 
 def model_parts(files: Files, plan: Plan) -> list[Part]:
-    """The artifacts of a plan's models."""
-    return [Part("model", pin.name, files.model(pin.name).encode()) for pin in sorted(plan.models(), key=str)]
+    """The artifacts of a plan's models, past the gate. That they read what the extractor gives was seen in resolving the plan.
+
+    Raises Rejected.
+    """
+    artifacts = [files.model(pin.name) for pin in sorted(plan.models(), key=str)]
+    for artifact in artifacts:
+        check(artifact)
+    return [Part("model", artifact.ref, artifact.encode()) for artifact in artifacts]
 
 
 def publish(environment: Environment, namespace: str, parts: list[Part], author: Author) -> Definitions:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import warnings
+from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.covariance import OAS, LedoitWolf, ShrunkCovariance
 from sklearn.decomposition import PCA
+from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from swapstream.models import train
@@ -16,7 +22,7 @@ from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidArtifact, InvalidSettings, UnknownName
 from swapstream.models.gate import check
 from swapstream.models.kinds import KINDS, kind_of, scorer
-from tests.unit.models.examples import LINEAGE, NAMES, make, sample
+from tests.unit.models.examples import LINEAGE, NAMES, example, make, sample, truth
 
 
 def test_kinds_are_found() -> None:
@@ -72,6 +78,83 @@ def test_workers_need_no_scikit_learn() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+@pytest.mark.parametrize(
+    ("settings", "estimator"),
+    [
+        ({"covariance": "ledoit-wolf"}, LedoitWolf()),
+        ({"covariance": "oas"}, OAS()),
+        ({"shrinkage": 0.3}, ShrunkCovariance(shrinkage=0.3)),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("standardise", [0, 1])
+def test_covariances_are_scikit_learns(settings: dict[str, Any], estimator: Any, standardise: int) -> None:
+    rows, fresh = sample()[:, :4], sample(200, seed=9)[:, :4]
+    found = train("mahalanobis", rows, name="demo", settings={**settings, "standardise": standardise}, lineage=LINEAGE)
+    scaler = StandardScaler(with_mean=bool(standardise), with_std=bool(standardise)).fit(rows)
+    wanted = estimator.fit(scaler.transform(rows)).mahalanobis(scaler.transform(fresh))
+    np.testing.assert_allclose(scorer(found).score(fresh), wanted, rtol=1e-9)
+
+
+def test_a_constant_feature_that_moves_is_far_away() -> None:
+    row = sample().mean(axis=0)
+    row[4] += 3.0
+    assert scorer(example("mahalanobis")).score(row[None])[0] == pytest.approx(9.0)
+
+
+@pytest.mark.parametrize("alpha", [0, 2.5])
+@pytest.mark.parametrize("target", ["a", "c", "d"])
+def test_regressions_are_scikit_learns(alpha: float, target: str) -> None:
+    rows, fresh, names = sample()[:, :4], sample(200, seed=9)[:, :4], NAMES[:4]
+    settings = {"target": target, "alpha": alpha}
+    place, others = names.index(target), [index for index, name in enumerate(names) if name != target]
+    found = train("linear", rows, names, name="demo", settings=settings, lineage=LINEAGE)
+    model = (Ridge(alpha=alpha) if alpha else LinearRegression()).fit(rows[:, others], rows[:, place])
+    deviation = np.std(rows[:, place] - model.predict(rows[:, others]))
+    wanted = np.abs(fresh[:, place] - model.predict(fresh[:, others])) / deviation
+    np.testing.assert_allclose(scorer(found).score(fresh), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_a_feature_that_follows_exactly_from_the_others_has_no_anomalies_of_rounding() -> None:
+    rows = sample()[:, :3]
+    rows[:, 0] = 2.0 * rows[:, 1] - rows[:, 2]
+    found = train("linear", rows, name="demo", lineage=LINEAGE)
+    assert scorer(found).score(rows).max() < 0.01
+    rows[0, 0] += 1.0
+    assert scorer(found).score(rows[:1])[0] > 1e6
+
+
+@pytest.mark.parametrize("settings", [{"standardise": 0}, {"C": 0.01}, {"balanced": 1}], ids=str)
+def test_probabilities_are_scikit_learns(settings: dict[str, Any]) -> None:
+    rows, fresh = sample()[:, :4], sample(200, seed=9)[:, :4]
+    labels = truth(sample())
+    found = train("logistic", rows, name="demo", labels=labels, settings=settings, lineage=LINEAGE)
+    weight = "balanced" if settings.get("balanced") else None
+    model = LogisticRegression(C=settings.get("C", 1.0), class_weight=weight, max_iter=1000)
+    if settings.get("standardise", 1):
+        model = make_pipeline(StandardScaler(), model)
+    np.testing.assert_allclose(
+        scorer(found).score(fresh), model.fit(rows, labels).predict_proba(fresh)[:, 1], rtol=1e-9, atol=1e-12
+    )
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic", "identity"])
+@pytest.mark.parametrize("hidden", [3, "3-2-3"])
+def test_networks_are_scikit_learns(activation: str, hidden: int | str) -> None:
+    rows, fresh = sample()[:, :4], sample(200, seed=9)[:, :4]
+    settings = {"activation": activation, "hidden": hidden, "epochs": 3}
+    found = train("autoencoder", rows, name="demo", seed=5, settings=settings, lineage=LINEAGE)
+    scaler = StandardScaler().fit(rows)
+    layers = tuple(map(int, str(hidden).split("-")))
+    model = MLPRegressor(hidden_layer_sizes=layers, activation=activation, max_iter=3, random_state=5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(scaler.transform(rows), scaler.transform(rows))
+    scaled = scaler.transform(fresh)
+    wanted = np.square(model.predict(scaled) - scaled).mean(axis=1)
+    np.testing.assert_allclose(scorer(found).score(fresh), wanted, rtol=1e-9)
+
+
 @pytest.mark.parametrize("components", [1, 2, 3])
 def test_pca_is_scikit_learns(components: int) -> None:
     artifact = train("pca", sample(), name="demo", settings={"components": components}, lineage=LINEAGE)
@@ -116,11 +199,27 @@ def test_a_constant_feature_is_measured_in_its_own_units() -> None:
         ("pca", {"parts": 2}, "pca: unknown setting 'parts'; allowed: components, variance"),
         ("zscore", {"parts": 2}, "zscore: unknown setting 'parts'; allowed: none"),
         ("onnx", {}, "onnx models are trained elsewhere"),
+        ("mahalanobis", {"covariance": "robust"}, "covariance is 'robust'; allowed: empirical, ledoit-wolf, oas"),
+        ("mahalanobis", {"shrinkage": 1.5}, "mahalanobis: shrinkage is 1.5; allowed: 0 to 1"),
+        ("mahalanobis", {"standardise": "no"}, "standardise is 'no'; allowed: whole numbers from 0 to 1"),
+        ("linear", {"target": "y"}, "linear: target is 'y'; allowed: x0, x1, x2, x3, x4"),
+        ("linear", {"alpha": -1}, "linear: alpha is -1; allowed: 0 to 1e"),
+        ("isolation_forest", {"trees": 0}, "isolation_forest: trees is 0; allowed: whole numbers from 1 to 1000"),
+        ("isolation_forest", {"features": 0}, "isolation_forest: features is 0; allowed: 1e-06 to 1"),
+        ("autoencoder", {"hidden": "8-x"}, "autoencoder: hidden is '8-x'; allowed: units as in 16-4-16"),
+        ("autoencoder", {"hidden": 0}, "autoencoder: hidden is 0; allowed: units"),
+        ("autoencoder", {"activation": "swish"}, "activation is 'swish'; allowed: relu, tanh, logistic, identity"),
+        ("autoencoder", {"epochs": 2.5}, "epochs is 2.5; allowed: whole numbers"),
     ],
 )
 def test_settings_are_refused_by_name(kind: str, options: dict[str, float], line: str) -> None:
     with pytest.raises(InvalidSettings, match=line):
         train(kind, sample(), name="demo", settings=options, lineage=LINEAGE)
+
+
+def test_a_regression_needs_two_features() -> None:
+    with pytest.raises(InvalidSettings, match="linear: one feature; needs at least 2"):
+        train("linear", sample()[:, :1], name="demo", lineage=LINEAGE)
 
 
 @pytest.mark.parametrize(("rows", "directions"), [(sample()[:, :1], 1), (sample()[:, [0, 4]], 1), (np.ones((9, 3)), 0)])

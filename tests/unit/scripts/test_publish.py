@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from swapstream.models.errors import Conflict
+from swapstream.models.artifact import payload_digest
+from swapstream.models.errors import Conflict, Rejected
 from swapstream.models.store import Store
 from swapstream.operators.definitions import Definitions, decode_definition, encode_definition
 from swapstream.operators.pipelines import missing
@@ -98,3 +100,17 @@ def test_parts_follow_from_the_plan_file_alone(environment: Environment, tmp_pat
     plan, parts = plan_parts(environment, str(tmp_path / "plan.yaml"))
     assert plan.name == "p"
     assert parts[-1].body == plan.encode()
+
+
+def test_a_plan_with_a_model_that_the_gate_refuses_writes_nothing(
+    environment: Environment, topics: Topics, tmp_path: Path
+) -> None:
+    good = model("c:1", FIELDS)
+    wrong = good.golden_scores + 1.0
+    digest = payload_digest(good.parameters, good.graph, good.golden_inputs, wrong)
+    manifest = msgspec.structs.replace(good.manifest, digest=digest)
+    Store(environment.store).put(msgspec.structs.replace(good, manifest=manifest, golden_scores=wrong))
+    (tmp_path / "plan.yaml").write_text("{name: p, schema: pumps.yaml, champion: 'a:1', canary: 'c:1'}")
+    with pytest.raises(Rejected, match=r"^c:1: golden: row 0 scores"):
+        publish_plan(environment, "prod", str(tmp_path / "plan.yaml"), ME)
+    assert topics.records == {}
