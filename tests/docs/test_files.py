@@ -10,7 +10,7 @@ import pytest
 from .markdown import FILES, ROOT, quoted
 
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)")
-FOLDERS = ["jobs", "operators", "scripts"]
+FOLDERS = ["jobs", "operators", "models", "scripts"]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
