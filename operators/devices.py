@@ -199,8 +199,10 @@ class DeviceTable:
         self.rings = {name: _padded(array, capacity) for name, array in self.rings.items()}
 
     def _by_age(self) -> Int64:
-        living = np.flatnonzero(self.recency.order != NEVER)
-        return living[np.argsort(self.recency.order[living])]
+        """Slots of the devices that are remembered at this clock, the one seen longest ago first."""
+        seen, order = self.recency.seen, self.recency.order
+        living = np.flatnonzero((order != NEVER) & (seen >= self.clock - self.retention.evict_after))
+        return living[np.argsort(order[living])]
 
     # -- bytes
 

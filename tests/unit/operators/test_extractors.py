@@ -13,18 +13,21 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from swapstream.models.errors import InvalidDefinition, InvalidPlan
 from swapstream.operators import extractors as package
-from swapstream.operators.devices import DeviceTable, Layout
+from swapstream.operators.device_store import BASE
+from swapstream.operators.devices import DeviceTable
 from swapstream.operators.extractors import extractors
 from swapstream.operators.extractors.base import Extractor, State
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.extractors.rounds import rounds_of
 from swapstream.operators.extractors.spec import parse_text
 from swapstream.operators.frame import Bool, Float64, Frame, Int64
+from swapstream.operators.layout import Layout
+from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 
 FIELDS = ("temperature", "pressure", "flow")
 SPECS: list[Any] = [
@@ -33,18 +36,42 @@ SPECS: list[Any] = [
     [{"differences": {"fields": ["flow", "temperature"]}}],
     [{"identity": {"offset": 1, "scale": {"flow": 1e3}}}, {"ewm": {"fields": ["flow"]}}, "differences"],
     [{"ewm": {"halflife": 2, "label": "fast"}}, {"ewm": {"halflife": 50, "label": "slow"}}],
+    [{"rolling": {"n": 2}}],
+    [{"rolling": {"n": 3, "before": True, "statistics": ["max", "deviation"], "fields": ["flow", "temperature"]}}],
+    [{"rolling": {"n": 4, "statistics": ["min"]}}, {"rolling": {"n": 2, "label": "short"}}, "rate"],
+    [{"lags": {"steps": [3, 1]}}],
+    [{"window": {"n": 5, "fields": ["pressure"]}}],
+    ["elapsed", {"lags": {"fields": ["flow"]}}, "ewm", {"window": {"n": 3, "fields": ["temperature", "pressure"]}}],
 ]
+RETENTIONS = (DEFAULT_RETENTION, Retention(max=2), Retention(evict_after=4), Retention(max=3, evict_after=6))
 
 every_spec = pytest.mark.parametrize("spec", SPECS, ids=str)
+some_examples = settings(max_examples=10)  # of each spec: 250 of each rule
 values = st.floats(-1e6, 1e6) | st.sampled_from([0.0, -0.0, 5e-324, 1e-300, 1e150, -1e150])
-records = st.lists(st.tuples(st.sampled_from("abcde"), st.tuples(values, values, values)), min_size=1, max_size=40)
-Records = list[tuple[str, tuple[float, float, float]]]
+jumps = st.sampled_from([0, 0, 1, 1, 1, 3, 9, -2])
+records = st.lists(
+    st.tuples(st.sampled_from("abcde"), st.tuples(values, values, values), jumps, jumps), min_size=1, max_size=40
+).map(lambda found: clocked(found))
+retentions = st.sampled_from(RETENTIONS)
+Records = list[tuple[Any, ...]]
+
+
+def clocked(jumping: Records) -> Records:
+    """(device, values, event time in µs, log time in ms), from steps of both times."""
+    time, log, found = 1_700_000_000_000_000, 0, []
+    for device, row, step, jump in jumping:
+        time, log = time + 700_001 * step, log + jump
+        found.append((device, row, time, log))
+    return found
 
 
 def frame_of(some: Records, first: int = 0) -> Frame:
+    """Of (device, values) every second, or of these with times."""
     offsets = np.arange(first, first + len(some))
-    array = np.array([row for _, row in some], float).reshape(-1, len(FIELDS))
-    return Frame(0, offsets, offsets + 1_000, offsets * 1_000_000, [device for device, _ in some], array)
+    array = np.array([row for _, row, *_ in some], float).reshape(-1, len(FIELDS))
+    times = np.array([r[2] if len(r) > 2 else 1_000_000 * o for o, r in enumerate(some, first)], np.int64)
+    logged = np.array([r[3] if len(r) > 2 else 1_000 + o for o, r in enumerate(some, first)], np.int64)
+    return Frame(0, offsets, logged, times, [r[0] for r in some], array)
 
 
 def run(composite: Composite, some: Records, cuts: list[int] | None = None) -> tuple[Float64, Bool, bytes]:
@@ -60,22 +87,51 @@ def bits(result: tuple[Float64, Bool, bytes]) -> tuple[bytes, bytes, bytes]:
     return result[0].tobytes(), result[1].tobytes(), result[2]
 
 
+def apply(stored: dict[str, bytes], changes: dict[str, bytes | None]) -> dict[str, bytes]:
+    """Entries after changes."""
+    return {key: entry for key, entry in (stored | changes).items() if entry is not None}
+
+
+def lives(some: Records, retention: Retention) -> list[list[int]]:
+    """Places of the records of each device from when it is new until it is forgotten: record by record, the plain way."""
+    clock, seen, known, found = -(10**9), dict[str, int](), dict[str, list[int]](), []
+    for place, (device, _, _, log) in enumerate(some):
+        clock = max(clock, log)
+        for other in [other for other, time in seen.items() if clock - time > retention.evict_after]:
+            del seen[other]
+        if device not in seen:
+            if len(seen) == retention.max:
+                del seen[next(iter(seen))]
+            known[device] = []
+            found.append(known[device])
+        seen.pop(device, None)
+        seen[device] = clock
+        known[device].append(place)
+    return found
+
+
 # -- the contract of every extractor
 
 
 @every_spec
-@given(some=records, data=st.data())
-def test_bits_do_not_depend_on_how_records_are_cut_into_frames(spec: Any, some: Records, data: st.DataObject) -> None:
-    composite = Composite.parse(spec, FIELDS)
+@some_examples
+@given(some=records, retention=retentions, data=st.data())
+def test_bits_do_not_depend_on_how_records_are_cut_into_frames(
+    spec: Any, some: Records, retention: Retention, data: st.DataObject
+) -> None:
+    composite = Composite.parse(spec, FIELDS, retention)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(some)))))
     assert bits(run(composite, some, cuts)) == bits(run(composite, some, [])) == bits(run(composite, some))
 
 
 @every_spec
+@some_examples
 @given(some=records)
 def test_run_is_step_after_step(spec: Any, some: Records) -> None:
     frame = frame_of(some)
     for member in Composite.parse(spec, FIELDS).members:
+        if member.extractor.depth():
+            continue
         rounds = rounds_of(np.array(["abcde".index(device) for device in frame.devices]))
         given_values, times = frame.values[rounds.order][:, member.places], frame.times[rounds.order]
         states = [{c: np.zeros((len(rounds.slots), w)) for c, w in member.part.columns.items()} for _ in range(2)]
@@ -86,30 +142,47 @@ def test_run_is_step_after_step(spec: Any, some: Records) -> None:
 
 
 @every_spec
+@some_examples
 @given(some=records)
 def test_devices_do_not_influence_each_other(spec: Any, some: Records) -> None:
     composite = Composite.parse(spec, FIELDS)
     features, warming, _ = run(composite, some, [])
-    for device in {device for device, _ in some}:
-        mine = [place for place, (other, _) in enumerate(some) if other == device]
+    for device in {device for device, *_ in some}:
+        mine = [place for place, (other, *_) in enumerate(some) if other == device]
         alone = run(composite, [some[place] for place in mine], [])
         assert (alone[0].tobytes(), alone[1].tobytes()) == (features[mine].tobytes(), warming[mine].tobytes())
 
 
 @every_spec
-@given(some=records, rest=records)
-def test_state_survives_snapshots_and_journals(spec: Any, some: Records, rest: Records) -> None:
-    composite = Composite.parse(spec, FIELDS)
+@some_examples
+@given(some=records, rest=records, retention=retentions)
+def test_state_survives_snapshots_and_changes(spec: Any, some: Records, rest: Records, retention: Retention) -> None:
+    composite = Composite.parse(spec, FIELDS, retention)
     table = composite.table()
-    base, journals = table.rebase(), []
+    stored = apply({}, table.rebase())
     for place in range(0, len(some), 7):
-        composite.extract(frame_of(some[place : place + 7]), table)
-        journals.append(table.take_journal())
+        composite.extract(frame_of(some[place : place + 7], place), table)
+        stored = apply(stored, table.changes())
+    others = composite.restore({BASE: table.snapshot()}), composite.restore(stored)
+    assert [other.needs_rebase for other in others] == [True, False]
     wanted = composite.extract(frame_of(rest), table)
-    for other in (composite.restore(run(composite, some, [])[2]), composite.restore(base, journals)):
-        assert not other.needs_rebase
+    for other in others:
         found = composite.extract(frame_of(rest), other)
         assert [array.tobytes() for array in found] == [array.tobytes() for array in wanted]
+        assert other.snapshot() == table.snapshot()
+        assert composite.restore(apply(stored, other.rebase())).snapshot() == table.snapshot()
+
+
+@every_spec
+@some_examples
+@given(some=records, retention=retentions)
+def test_what_is_forgotten_starts_as_new(spec: Any, some: Records, retention: Retention) -> None:
+    """Each life of a device, alone in a table without bounds, has the features that it has among the others."""
+    features, warming, _ = run(Composite.parse(spec, FIELDS, retention), some, [])
+    unbounded = Composite.parse(spec, FIELDS, Retention(evict_after=10**9))
+    for places in lives(some, retention) if not unbounded.stateless else []:
+        alone = run(unbounded, [some[place] for place in places], [])
+        assert (alone[0].tobytes(), alone[1].tobytes()) == (features[places].tobytes(), warming[places].tobytes())
 
 
 @every_spec
@@ -238,7 +311,7 @@ def test_settings_at_their_default_make_no_difference() -> None:
     ("spec", "message"),
     [
         ([], "list of names"),
-        ("emw", "'emw' is unknown, there are differences, ewm, identity"),
+        ("emw", "'emw' is unknown, there are differences, elapsed, ewm, identity, lags, rate, rolling, window"),
         ([{"ewm": {}, "identity": {}}], "unknown"),
         ([7], "7 is unknown"),
         ([{"ewm": 20}], "settings are 20, allowed is a mapping of halflife, warmup, statistics, fields"),
@@ -326,11 +399,11 @@ class CountInTens(Count, frozen=True):
 
 def test_state_of_an_older_schema_version_is_migrated_and_wants_a_new_base() -> None:
     old, new = Composite([Count()], FIELDS), Composite([CountInTens()], FIELDS)
-    table = new.restore(run(old, [("a", (0, 0, 0))] * 12 + [("b", (0, 0, 0))])[2])
+    table = new.restore({BASE: run(old, [("a", (0, 0, 0))] * 12 + [("b", (0, 0, 0))])[2]})
     assert table.needs_rebase
     features, _ = new.extract(frame_of([("a", (0, 0, 0)), ("b", (0, 0, 0)), ("c", (0, 0, 0))]), table)
     assert features[:, 0].tolist() == [13, 2, 1]
-    again = new.restore(table.rebase())
+    again = new.restore(apply({}, table.rebase()))
     assert again.snapshot() == table.snapshot()
     assert not table.needs_rebase
     assert not again.needs_rebase
@@ -339,7 +412,7 @@ def test_state_of_an_older_schema_version_is_migrated_and_wants_a_new_base() -> 
 def test_state_of_a_newer_schema_version_is_refused() -> None:
     old, new = Composite([Count()], FIELDS), Composite([CountInTens()], FIELDS)
     with pytest.raises(InvalidDefinition, match=r"found count .* schema 2, allowed is count .* schema 1"):
-        old.restore(run(new, [("a", (0, 0, 0))])[2])
+        old.restore({BASE: run(new, [("a", (0, 0, 0))])[2]})
 
 
 def test_an_extractor_that_cannot_migrate_says_so() -> None:
@@ -347,14 +420,14 @@ def test_an_extractor_that_cannot_migrate_says_so() -> None:
         migrate = Extractor.migrate
 
     with pytest.raises(InvalidDefinition, match="schema version 1 can't be read, only 2"):
-        Composite([Stubborn()], FIELDS).restore(run(Composite([Count()], FIELDS), [("a", (0, 0, 0))])[2])
+        Composite([Stubborn()], FIELDS).restore({BASE: run(Composite([Count()], FIELDS), [("a", (0, 0, 0))])[2]})
 
 
-@pytest.mark.parametrize("other", [["identity"], [{"ewm": {"halflife": 3}}], ["ewm", "differences"]], ids=str)
+@pytest.mark.parametrize("other", [["identity"], [{"ewm": {"halflife": 3}}], ["ewm", "differences"], ["lags"]], ids=str)
 def test_state_of_other_extractors_is_refused(other: Any) -> None:
     written = run(Composite.parse(["ewm"], FIELDS), [("a", (0, 0, 0))])[2]
     with pytest.raises(InvalidDefinition, match="state is of other extractors: found ewm"):
-        Composite.parse(other, FIELDS).restore(written)
+        Composite.parse(other, FIELDS).restore({BASE: written})
 
 
 def test_a_swap_carries_the_state_of_what_stays_the_same() -> None:
