@@ -26,7 +26,7 @@ class Times:
         self._schema = schema
         self._numerator, self._denominator = UNITS[schema.time_unit]
         self._ahead = min(schema.ahead_ms, _LONGEST_MS)
-        self._behind = schema.behind_ms
+        self._behind = None if schema.behind_ms is None else min(schema.behind_ms, _LONGEST_MS)
 
     def of_numbers(self, times: Sequence[int | float]) -> Int64:
         """Whole numbers exactly and rounded down, fractions in float64 and to the nearest microsecond."""
@@ -52,7 +52,7 @@ class Times:
         """
         if not len(micros):
             return None
-        log = np.minimum(logged, _LATEST_LOG_MS) * 1_000
+        log = np.clip(logged, -1, _LATEST_LOG_MS) * 1_000
         lowest, highest = micros.min(), micros.max()
         near = log.min() >= 0 and highest <= log.min() + self._ahead * 1_000
         old = self._behind is not None and lowest < log.max() - self._behind * 1_000
