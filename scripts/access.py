@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -22,7 +22,11 @@ from swapstream.scripts.topics import admin
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "telemetry": ("Read", "Write"), "parameters": ("Read", "Write"), "scores": ("Write", "Read"), "features": ("Write", "Read"),
     "anomalies": ("Write", "Read"), "dead_letters": ("Write", "Read"), "ledger": ("Write", "Read"), "labels": ("Write", "Read")}
-"""By role. A deployment reads telemetry and parameters and writes the rest; a swap writes the former and reads the ledger."""
+"""By role, for everything that the commands do: a swap writes telemetry and reads the ledger, `scores` reads scores."""
+SUBMIT: dict[str, tuple[str, ...]] = {
+    "telemetry": ("Read",), "parameters": ("Read", "Write"), "scores": ("Write",), "features": ("Write",), "anomalies": ("Write",),
+    "dead_letters": ("Write",), "ledger": ("Write",)}
+"""What a deployment can't do without."""
 
 
 class Right(msgspec.Struct, frozen=True):
@@ -34,10 +38,10 @@ class Right(msgspec.Struct, frozen=True):
     prefixed: bool = False
 
 
-def rights(environment: Environment) -> list[Right]:
-    """Everything that the user of an environment needs. Each operation includes Describe."""
-    space = environment.job.namespace
-    return [*(Right("topic", topic.name, OPERATIONS[role]) for role, topic in environment.topics.by_role().items()),
+def rights(environment: Environment, operations: Mapping[str, tuple[str, ...]] = OPERATIONS) -> list[Right]:
+    """What the user of an environment needs. Each operation includes Describe."""
+    space, topics = environment.job.namespace, environment.topics.by_role()
+    return [*(Right("topic", topics[role].name, wanted) for role, wanted in operations.items()),
             Right("group", f"{space}.", ("Read",), prefixed=True),
             Right("transactional id", f"swapstream.{space}.", ("Write",), prefixed=True),
             Right("transactional id", f"swapstream.controller.{space}.", ("Write",), prefixed=True)]
@@ -46,7 +50,7 @@ def rights(environment: Environment) -> list[Right]:
 def require(environment: Environment, deployment: str) -> None:
     """Raises ClusterError naming the rights that the environment's user lacks."""
     with admin(environment) as client:
-        missing = denied(client, rights(environment), deployment)
+        missing = denied(client, rights(environment, SUBMIT), deployment)
     if missing:
         raise ClusterError(f"broker at {environment.broker.servers}: {who(environment)} may not {', '.join(missing)}; "
                            "the README names the rights that are needed")

@@ -120,6 +120,17 @@ def test_a_job_sent_as_a_bundle_scores_reads_and_swaps(away: Elsewhere, plans: t
     away.cancel()
 
 
+def test_the_doctor_finds_nothing_wrong_with_who_has_the_rights_and_names_them_to_who_has_not(away: Elsewhere) -> None:
+    assert [row for row in away.rows("doctor") if row["state"] == "wrong"] == []
+    try:
+        done = away.run_as(away.environment_of("nobody", "SCRAM-SHA-512", "NOBODYS"), "doctor", "--json")
+    finally:
+        away.environment_of("swap", "SCRAM-SHA-512", VARIABLE)
+    wrong = {row["check"]: row["says"] for row in map(json.loads, done.stdout.splitlines()) if row["state"] == "wrong"}
+    assert done.returncode == 1
+    assert "Write on topic scores" in wrong["rights"]
+
+
 def check_workers(away: Elsewhere) -> None:
     """They run the archive's Python and load everything from it."""
     assert away.flink.workers() != []

@@ -15,7 +15,7 @@ import pytest
 from swapstream.models.schema import encoder
 from swapstream.scripts.topics import admin
 
-from .support import EPOCH_MS, Stand, demo_schema, send, wait_until
+from .support import EPOCH_MS, Stand, demo_schema, send, send_to, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -79,3 +79,15 @@ def test_results_at_least_once_do_not_wait_for_a_checkpoint(cluster: Path, tmp_p
     with admin(stand.environment) as client:
         ids = [found.transactional_id for broker in client.list_transactions().values() for found in broker]
     assert not [each for each in ids if each.startswith(f"swapstream.prod.{stand.name}.")]
+
+
+def test_the_doctor_finds_a_message_without_a_key(cluster: Path, tmp_path: Path) -> None:
+    stand = Stand(cluster, tmp_path, "ill")
+    send(stand, messages(50))
+    rows = {row["check"]: row for row in stand.rows("doctor")}
+    assert {row["state"] for row in rows.values()} == {"ok"}
+    assert rows["keys"]["says"].startswith("50 messages of ill-telemetry lie where")
+    partition, offset = send_to(stand, 1, b"no key")
+    said = [json.loads(line) for line in stand.run("doctor", "--json", code=1).splitlines()]
+    assert [row["says"] for row in said if row["state"] == "wrong"] == [
+        f"ill-telemetry-{partition} at offset {offset}: a message without a key"]
