@@ -19,12 +19,15 @@ from swapstream.models.artifact import MAX_BYTES, Artifact
 from swapstream.models.errors import InvalidArtifact
 from swapstream.models.gate import check
 from swapstream.models.kinds import scorer
+from swapstream.models.manifest import Structure
 from tests.unit.models.examples import LINEAGE, make
 
 HERE = Path(__file__).parent
 DIGESTS = {
     "zscore.v1.artifact": "0a60e3f739427d58e7c5fee0d695be17caf3a369676001640bb316204ffdf625",
     "onnx.v1.artifact": "4909d3b61b853fcc7dfc0ebcbcd55242c978e63aa713a98901610ab242a9992d",
+    "rules.v2.artifact": "ac8c25624a12ad5cf46e6d811b7a94165e64bef18d408e4afd70c192911249ce",
+    "windows.v2.artifact": "712d2ced893131239cc32c76a1a286eef5fa2d7c601f670ac899768e32324a9b",
 }
 
 
@@ -50,11 +53,12 @@ def test_decoded_numbers_can_not_be_changed(artifact: Artifact) -> None:
 
 
 @pytest.mark.parametrize("name", DIGESTS)
-def test_artifacts_of_version_1_stay_readable(name: str) -> None:
+def test_artifacts_of_each_version_stay_readable(name: str) -> None:
     data = (HERE / name).read_bytes()
     artifact = Artifact.decode(data)
     assert artifact.digest == DIGESTS[name]
     assert artifact.encode() == data
+    assert artifact.manifest.v == int(name.split(".v")[1][0])
     check(artifact)
 
 
@@ -199,3 +203,20 @@ def test_names_and_rates_are_refused_in_building() -> None:
         make("zscore", name="A B")
     with pytest.raises(InvalidArtifact, match="alarm_rate is 1; allowed: 0 up to, but not, 1"):
         make("zscore", alarm_rate=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"structure": Structure()}, "structure is 'empty'; allowed: none"),
+        ({"structure": Structure(shape=(2, 2))}, r"shape is \(2, 2\); allowed: \(\) or \(T, F\) with T \* F = 2"),
+        ({"structure": Structure(shape=(2,))}, r"shape is \(2,\)"),
+        ({"structure": Structure(shape=(-1, -2))}, r"shape is \(-1, -2\)"),
+        ({"structure": Structure(column=-1)}, "column is -1; allowed: 0 to 65536"),
+        ({"structure": Structure(words={"rules": ("x" * 2**16,)})}, "words is '65541 characters'; allowed: 65536"),
+        ({"v": 1, "structure": Structure(column=1)}, "v is 1; allowed: 2"),
+    ],
+)
+def test_structures_are_checked_where_they_are_built(change: dict[str, Any], line: str) -> None:
+    with pytest.raises(InvalidArtifact, match=line):
+        msgspec.structs.replace(integers().manifest, **{"v": 2, **change})
