@@ -29,6 +29,9 @@ SUBMIT: dict[str, tuple[str, ...]] = {
 """What a deployment can't do without."""
 
 
+EVERYTHING = frozenset(("READ", "WRITE"))
+
+
 class Right(msgspec.Struct, frozen=True):
     """Operations on a topic, a consumer group or a transactional id; `prefixed`: on all whose name begins so."""
 
@@ -62,21 +65,25 @@ def denied(client: Any, wanted: Iterable[Right], deployment: str) -> list[str]:
     A topic that does not exist is not listed. Raises KafkaError.
     """
     wanted = list(wanted)
-    topics = {right.name: right for right in wanted if right.resource == "topic"}
-    found = [f"{operation} on topic {name}" for name, allowed in _topics(client, topics).items()
-             for operation in topics[name].operations if operation.upper() not in allowed]
-    return found + [f"{right.operations[0]} on {right.resource} {right.name}*" for right in wanted
-                    if right.resource != "topic" and not _reachable(client, right, f"{right.name}{deployment}")]
+    allowed = _topics(client, [right.name for right in wanted if right.resource == "topic"])
+    found: list[str] = []
+    for right in wanted:
+        if right.resource == "topic":
+            mine = allowed.get(right.name, EVERYTHING)
+            found += [f"{operation} on topic {right.name}" for operation in right.operations if operation.upper() not in mine]
+        elif not _reachable(client, right, f"{right.name}{deployment}"):
+            found.append(f"{right.operations[0]} on {right.resource} {right.name}*")
+    return found
 
 
-def _topics(client: Any, names: Iterable[str]) -> dict[str, set[str]]:
-    """Topic → what is allowed, in capitals, for those that exist or are hidden."""
-    found: dict[str, set[str]] = {}
+def _topics(client: Any, names: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Topic → what is allowed, in capitals, for those that exist or may not be seen."""
+    found: dict[str, frozenset[str]] = {}
     for topic in client.describe_topics(list(names)):
         if topic["error_code"] == TopicAuthorizationFailedError.errno:
-            found[topic["name"]] = set()
+            found[topic["name"]] = frozenset()
         elif not topic["error_code"]:
-            found[topic["name"]] = {getattr(operation, "name", str(operation)).upper() for operation in topic["authorized_operations"]}
+            found[topic["name"]] = frozenset(topic["authorized_operations"] or ())
     return found
 
 
