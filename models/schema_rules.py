@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from swapstream.models.durations import milliseconds
 from swapstream.models.errors import InvalidSchema
-from swapstream.models.paths import Key, path
+from swapstream.models.paths import path
 
 if TYPE_CHECKING:
     from swapstream.models.schema import Schema
@@ -120,6 +120,5 @@ def _places(schema: Schema) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield f"field {field.name!r}", path(schema.values) + keys
 
 
-def _text(key: Key) -> str:
-    keys = path(key)
-    return repr(keys[0]) if len(keys) == 1 else "[" + ", ".join(map(str, keys)) + "]"
+def _text(keys: tuple[str, ...]) -> str:
+    return repr("".join(keys)) if len(keys) < 2 else "[" + ", ".join(key or "''" for key in keys) + "]"

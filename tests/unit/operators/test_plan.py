@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidPlan, UnknownName
+from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.plan import Plan
-from swapstream.operators.plan_file import PlanFile, RouteFile, load_plan_file, resolve
-from tests.support.shards import EWM, FIELDS, Catalogue, deployable, model, route
+from swapstream.operators.plan_file import DevicesFile, PlanFile, RouteFile, load_plan_file, resolve
+from swapstream.operators.retention import Retention
+from tests.support.shards import EWM, FIELDS, SCHEMAS, Catalogue, deployable, model, route
 
 YAML = """
 name: pumps
@@ -96,6 +99,10 @@ def test_everything_that_decides_a_score_is_in_the_digest() -> None:
         deployable("p", extractor=EWM, champion="a:1"),
         deployable("p", schema="wide", champion="a:1"),
         deployable("p", routes=(route("a", champion="a:1"),)),
+        deployable("p", routes=(route("a", type="pumps", champion="a:1"),)),
+        deployable("p", champion="a:1", devices=DevicesFile(max=5)),
+        deployable("p", champion="a:1", devices=DevicesFile(evict_after="1d")),
+        deployable("p", schema=("pumps", "fans"), routes=(route(type="pumps", champion="a:1"),)),
     ]
     assert len({plan.digest for plan in plans}) == len(plans)
     assert deployable("p", champion="a:1").digest == plans[0].digest
@@ -116,6 +123,87 @@ def test_another_version_is_refused() -> None:
     plan = msgspec.structs.replace(deployable("p").plan, v=3)
     with pytest.raises(InvalidPlan, match="version 3"):
         Plan.decode(plan.encode())
+
+
+# -- several schemas
+
+SEVERAL = ("pumps", "fans", "belts")
+OF = {"f:1": "fans", "f:2": "fans", "b:1": "belts"}
+
+
+def several(**roles: Any) -> Plan:
+    return deployable("p", schema=SEVERAL, of=OF, **roles).plan
+
+
+def test_a_plan_of_several_schemas_reads_them_all(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("""
+name: machines
+schema: [pumps, fans]
+extractor: {fans: [identity, differences], pumps: [identity]}
+routes:
+  - {type: fans, devices: "fan-1*", champion: f:1, threshold: 3}
+champion: a:1
+devices: {max: 500, evict_after: 12h}
+""")
+    fans = Composite.parse(["identity", "differences"], ("speed",)).features
+    file = load_plan_file(path)
+    with pytest.raises(InvalidPlan, match="devices '\\*': model a:1 takes features .*give the route a type, or each type a route"):
+        resolve(file, Catalogue(FIELDS, {"f:1": fans}))
+    typed = msgspec.structs.replace(file, routes=(*file.routes, RouteFile(type="pumps", champion="a:1")), champion=None)
+    plan = resolve(typed, Catalogue(FIELDS, {"f:1": fans}))
+    assert [(part.schema.name, part.extractor) for part in plan.inputs] == [
+        ("pumps", ("identity",)), ("fans", ("identity", "differences"))]
+    assert [(one.type, one.devices) for one in plan.routes] == [("fans", "fan-1*"), ("pumps", "*")]
+    assert plan.devices == Retention(500, 12 * 3_600_000)
+    assert Plan.decode(plan.encode()) == plan
+
+
+def test_one_extractor_can_be_for_all() -> None:
+    plan = several(extractor=("identity", "differences"))
+    assert [(part.schema.name, part.extractor) for part in plan.inputs] == [(name, ("identity", "differences")) for name in SEVERAL]
+
+
+def test_roles_at_the_top_are_for_what_no_route_took() -> None:
+    routes = (route(type="fans", champion="f:1"), route(type="belts", champion="b:1"))
+    plan = several(routes=routes, champion="a:1")
+    assert [(one.type, one.champion and one.champion.name) for one in plan.routes] == [
+        ("fans", "f:1"), ("belts", "b:1"), ("", "a:1")]
+
+
+def test_one_model_can_be_for_several_types_with_the_same_features() -> None:
+    plan = several(routes=(route(type="fans"),), champion="a:1")
+    assert plan.routes[-1].champion is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"schema": ()}, "0 schemas; 1 to 64"),
+        ({"schema": ("pumps", "pumps")}, "2 schemas of name 'pumps'"),
+        ({"schema": ("pumps", "wide")}, "2 schemas of type ''; each needs one of its own, only one may have none"),
+        ({"schema": ("fans", "fans-2")}, "2 schemas of type 'fan'"),
+        ({"schema": ("fans", "json")}, "codec json and msgpack; all must have the same"),
+        ({"schema": ("fans", "other")}, "type_key class and kind"),
+        ({"extractor": {"pumps": ("identity",)}}, "'belts' must be in both or in none"),
+        ({"extractor": {name: ("identity",) for name in (*SEVERAL, "valves")}}, "'valves' must be in both or in none"),
+        ({"routes": (RouteFile(type="valves", champion="a:1"),)}, "of type 'valves': the plan's schemas are pumps, fans, belts"),
+        ({"routes": (RouteFile(type="fans"), RouteFile(type="fans"))}, "of type 'fans': never taken"),
+        ({"routes": (RouteFile(), RouteFile(type="fans"))}, "of type 'fans': never taken"),
+        ({"routes": (RouteFile(type="fans", champion="a:1"),)}, "of schema 'fans' gives|extractor identity gives"),
+        ({"champion": "a:1"}, "give the route a type"),
+        ({"devices": DevicesFile(evict_after="a while")}, "evict_after 'a while' is no duration; allowed is"),
+    ],
+)
+def test_what_several_schemas_can_not_be_is_refused(
+    changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fans = SCHEMAS["fans"]
+    monkeypatch.setitem(SCHEMAS, "json", msgspec.structs.replace(fans, name="json", type="json", codec="json"))
+    monkeypatch.setitem(SCHEMAS, "other", msgspec.structs.replace(fans, name="other", type_key="class", type="other"))
+    file = msgspec.structs.replace(PlanFile("p", SEVERAL), **changes)
+    with pytest.raises(InvalidPlan, match=message):
+        resolve(file, Catalogue(FIELDS))
 
 
 class TrainedElsewhere(Catalogue):
