@@ -14,9 +14,9 @@ from swapstream.operators.device_store import read_table
 from swapstream.operators.devices import DeviceTable
 from swapstream.operators.extractors import readings
 from swapstream.operators.extractors.base import Extractor, State
-from swapstream.operators.extractors.rounds import Rounds, rounds_of
+from swapstream.operators.extractors.rounds import rounds_of
 from swapstream.operators.extractors.spec import Spec, canonical, parse_spec, settings_of
-from swapstream.operators.frame import Bool, Float64, Frame
+from swapstream.operators.frame import Bool, Float64, Frame, Int64
 from swapstream.operators.layout import Layout, Part
 from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 
@@ -117,7 +117,8 @@ class Composite:
         if len(frame) == 0:
             return np.empty((0, len(self.features))), np.zeros(0, bool)
         if self.stateless:
-            return _join([m.extractor.step(frame.values[:, m.places], frame.times, {})[:2] for m in self.members])
+            parts = [m.extractor.step(frame.values[:, m.places], frame.times, {})[:2] for m in self.members]
+            return parts[0] if len(parts) == 1 else self._join(parts, slice(None), len(frame))
         rounds = rounds_of(table.slots(frame.devices, frame.timestamps))
         state = {column: array[rounds.slots] for column, array in table.columns.items()}
         values, times = frame.values[rounds.order], frame.times[rounds.order]
@@ -132,7 +133,16 @@ class Composite:
             past.keep()
         for column, array in state.items():
             table.columns[column][rounds.slots] = array
-        return _in_order(*_join(parts), rounds)
+        return self._join(parts, slice(None) if rounds.single else rounds.order, len(frame))
+
+    def _join(self, parts: list[tuple[Float64, Bool]], order: Int64 | slice, n: int) -> tuple[Float64, Bool]:
+        """The members' features side by side, and warming, from the order of rounds back to the frame's."""
+        features, warming, first = np.empty((n, len(self.features))), np.zeros(n, bool), 0
+        for found, cold in parts:
+            features[order, first : first + found.shape[1]] = found
+            warming[order] |= cold
+            first += found.shape[1]
+        return features, warming
 
     def _adapt(self, table: DeviceTable, strict: bool) -> DeviceTable:
         if table.layout == self.layout:
@@ -199,19 +209,3 @@ def _foreign(wanted: Layout, found: Layout) -> InvalidDefinition:
 
 def _text(layout: Layout) -> str:
     return " + ".join(f"{p.name} {p.settings} schema {p.schema_version}" for p in layout.parts) or "none"
-
-
-def _join(parts: list[tuple[Float64, Bool]]) -> tuple[Float64, Bool]:
-    if len(parts) == 1:
-        return parts[0]
-    features = np.concatenate([features for features, _ in parts], axis=1)
-    return features, np.logical_or.reduce([warming for _, warming in parts])
-
-
-def _in_order(features: Float64, warming: Bool, rounds: Rounds) -> tuple[Float64, Bool]:
-    """From the rounds' order back to the frame's."""
-    if len(rounds.bounds) == 2:
-        return features, warming
-    back = np.empty_like(rounds.order)
-    back[rounds.order] = np.arange(len(back))
-    return features[back], warming[back]

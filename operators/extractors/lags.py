@@ -38,4 +38,4 @@ class Lags(Extractor, frozen=True):
         return max(self.steps)
 
     def over(self, past: Past) -> tuple[Float64, Bool]:
-        return np.concatenate([past.lag(step) for step in self.steps], axis=1), ~past.has(self.depth())
+        return np.concatenate(list(past.back(self.steps)), axis=1), ~past.has(self.depth())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
 
 from swapstream.operators.extractors.rounds import Rounds
 from swapstream.operators.frame import Bool, Float64, Int64
+
+PART_BYTES = 1 << 21
+"""Of lags held at once: a frame of any size fits, and what is worked on is still in the cache."""
 
 
 class Past(msgspec.Struct, frozen=True, gc=False):
@@ -52,21 +55,28 @@ class Past(msgspec.Struct, frozen=True, gc=False):
         """[m]: whether there is a reading so long ago."""
         return self.number >= lag
 
-    def lag(self, lag: int) -> Float64:
-        """[m, F]: the readings so many (0 to depth) readings earlier."""
-        if lag == 0:
-            return self.values[self.start : self.stop, self.places]
+    def back(self, lags: Sequence[int]) -> Float64:
+        """[lags, m, F]: the readings so many (0 to depth) readings earlier, an array of their own."""
         depth, width = self.ring.shape[1:]
-        rounds = self.rounds
-        # Later rounds come later, and in round k or later a reading's lag k lies within the frame.
-        inside = min(max(int(rounds.bounds[min(lag, len(rounds.bounds) - 1)]), self.start), self.stop)
-        old, new = slice(self.start, inside), slice(inside, self.stop)
-        found = np.empty((len(self), width))
-        cells = rounds.slots[rounds.device[old]] * depth + (self.numbers[old] - lag) % depth
-        np.take(self.ring.reshape(-1, width), cells, axis=0, out=found[: inside - self.start], mode="clip")
-        earlier = rounds.bounds[rounds.rank[new] - lag] + rounds.device[new]
-        np.take(self.values, earlier, axis=0, out=found[inside - self.start :], mode="clip")
-        return found[:, self.places]
+        part = slice(self.start, self.stop)
+        cells = self.number % depth - np.array(lags)[:, None]
+        cells += depth * (cells < 0)
+        cells += self.rounds.slots[self.rounds.device[part]] * depth
+        found = np.empty((len(lags), len(self), width))
+        np.take(self.ring.reshape(-1, width), cells, axis=0, out=found, mode="clip")
+        for place, lag in enumerate(lags):
+            self._within(lag, found[place])
+        return found if self.places == slice(None) else found[:, :, self.places]
+
+    def _within(self, lag: int, found: Float64) -> None:
+        """Put in the readings [m, F'] that lie in the frame itself: those of round `lag` and later."""
+        bounds = self.rounds.bounds
+        first = max(self.start, int(bounds[lag]) if lag < len(bounds) else self.stop)
+        if first >= self.stop:
+            return
+        places = slice(first, self.stop)
+        earlier = bounds[self.rounds.rank[places] - lag] + self.rounds.device[places]
+        np.take(self.values, earlier, axis=0, out=found[first - self.start :], mode="clip")
 
     def begin(self) -> None:
         """Fill the rings of devices that have no reading yet with their first one."""

@@ -8,11 +8,8 @@ import numpy as np
 from msgspec import Meta
 
 from swapstream.operators.extractors.base import LIMIT, Extractor
-from swapstream.operators.extractors.past import Past
+from swapstream.operators.extractors.past import PART_BYTES, Past
 from swapstream.operators.frame import Bool, Float64
-
-STACK_BYTES = 1 << 22
-"""Of lags held at once: a frame of any size fits, and what is added up is still in the cache."""
 
 Statistic = Literal["mean", "deviation", "min", "max"]
 
@@ -53,7 +50,7 @@ class Rolling(Extractor, frozen=True):
         return self.n if self.before else self.n - 1
 
     def over(self, past: Past) -> tuple[Float64, Bool]:
-        size = STACK_BYTES // (8 * self.n * len(self.fields))
+        size = PART_BYTES // (8 * self.n * len(self.fields))
         return np.concatenate([self._over(part) for part in past.parts(size)]), ~past.has(self.depth())
 
     def _over(self, past: Past) -> Float64:
@@ -73,12 +70,13 @@ class Stack:
     """Lags of a frame's readings, oldest first; the last one counts for every reading, the others where they are there."""
 
     def __init__(self, past: Past, lags: range) -> None:
-        # Adding 0 turns −0 into 0: which of the two a minimum is would depend on its place in the array.
-        self.parts = [np.clip(past.lag(lag), -LIMIT, LIMIT) + 0.0 for lag in lags]
-        self.there: list[Bool | Literal[True]] = [True if has.all() else has[:, None] for has in map(past.has, lags)]
-        self.there[-1] = True
-        count = np.minimum(past.number - lags[-1] + 1, len(lags))
-        self.count = np.maximum(count, 1).astype(float)[:, None]
+        back = past.back(lags)
+        self.parts = np.clip(back, -LIMIT, LIMIT, out=back)
+        self.there: list[Bool | Literal[True]] = [True] * len(lags)
+        if past.number.min() < lags[0]:
+            self.there = [*(past.has(lag)[:, None] for lag in lags[:-1]), True]
+        self.count = np.clip(past.number - lags[-1] + 1, 1, len(lags)).astype(float)[:, None]
+        self._scratch = np.empty_like(self.parts[0])
 
     def mean(self) -> Float64:
         total = np.zeros_like(self.parts[0])
@@ -88,17 +86,18 @@ class Stack:
         return total
 
     def deviation(self, mean: Float64) -> Float64:
-        total = np.zeros_like(mean)
+        total, square = np.zeros_like(mean), self._scratch
         for part, there in zip(self.parts, self.there, strict=True):
-            difference = part - mean
-            np.multiply(difference, difference, out=difference)
-            np.add(total, difference, out=total, where=there)
+            np.subtract(part, mean, out=square)
+            np.multiply(square, square, out=square)
+            np.add(total, square, out=total, where=there)
         total /= self.count
         return np.sqrt(total, out=total)
 
     def extreme(self, ufunc: np.ufunc) -> Float64:
-        """Lags that are not there repeat the first reading, which is among those that are, or is to be once it is."""
         found = self.parts[-1].copy()
         for part, there in zip(self.parts[:-1], self.there[:-1], strict=True):
             ufunc(found, part, out=found, where=there)
+        # −0 becomes 0: which of the two is the smaller one would depend on their place in the array.
+        found += 0.0
         return found

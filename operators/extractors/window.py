@@ -8,7 +8,7 @@ import numpy as np
 from msgspec import Meta
 
 from swapstream.operators.extractors.base import Extractor
-from swapstream.operators.extractors.past import Past
+from swapstream.operators.extractors.past import PART_BYTES, Past
 from swapstream.operators.frame import Bool, Float64
 
 
@@ -42,6 +42,6 @@ class Window(Extractor, frozen=True):
 
     def over(self, past: Past) -> tuple[Float64, Bool]:
         rows = np.empty((len(past), self.n, len(self.fields)))
-        for place, lag in enumerate(range(self.n - 1, -1, -1)):
-            rows[:, place] = past.lag(lag)
+        for part in past.parts(PART_BYTES // (8 * self.n * len(self.fields))):
+            rows[part.start : part.stop] = part.back(range(self.n - 1, -1, -1)).swapaxes(0, 1)
         return rows.reshape(len(past), -1), ~past.has(self.depth())
