@@ -91,7 +91,8 @@ def deployable(
     """
     file = PlanFile(name, schema, extractor, **roles)
     features = {schema.name: extractor.features for schema, extractor in file.inputs(SCHEMAS.__getitem__)}
-    catalogue = Catalogue(next(iter(features.values())), {ref: features[schema] for ref, schema in (of or {}).items()})
+    others = {ref: features[schema] for ref, schema in (of or {}).items() if schema in features}
+    catalogue = Catalogue(next(iter(features.values())), others)
     plan = resolve(file, catalogue)
     models = [catalogue.model(pin.name) for pin in sorted(plan.models(), key=str)]
     return Deployable(plan, tuple(SCHEMAS[name] for name in file.schemas), tuple(models))
