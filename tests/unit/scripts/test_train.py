@@ -16,6 +16,7 @@ from swapstream.models.kinds import scorer
 from swapstream.scripts.models import models_command
 from swapstream.scripts.train import pack_command, train_command
 from tests.unit.models.examples import AUTOENCODER, graph
+from tests.unit.models.graphs import recurrent, windows
 
 SCHEMA = "name: pump\nfields: [t, p]\n"
 ENVIRONMENT = "directory: {}\n"
@@ -93,13 +94,64 @@ def test_a_plan_gives_schema_and_extractor(folder: Path) -> None:
         train("zscore", "pump.csv", "--name", "pump", "--plan", "plan.yaml", "--extractor", "identity")
 
 
+def test_a_plan_with_several_schemas_needs_to_be_told_which(folder: Path) -> None:
+    (folder / "fan.yaml").write_text("name: fan\nfields: [t]\ntype: fan\ntype_key: type\n")
+    (folder / "plan.yaml").write_text(
+        "name: p\nschema: [pump.yaml, fan.yaml]\nextractor: {pump: [identity, differences], fan: [identity]}\n"
+    )
+    arguments = ["zscore", "pump.csv", "--name", "pump", "--plan", "plan.yaml"]
+    assert run(train_command, *arguments, "--schema", "pump")[0]["features"] == 4
+    with pytest.raises(InvalidSettings, match="the plan has schemas pump, fan: say with --schema which"):
+        run(train_command, *arguments)
+    with pytest.raises(InvalidSettings, match="--schema is 'saw'; the plan's schemas are: pump, fan"):
+        run(train_command, *arguments, "--schema", "saw")
+
+
+def test_kinds_that_learn_from_labels_see_the_anomalies(folder: Path) -> None:
+    row = train("logistic", "pump.csv", "--name", "pump", "--alarm-rate", "0")
+    artifact = store(folder).get(row["model"])
+    assert row["rows"] == 59
+    found = scorer(artifact).score(np.array([[8.5, 1000.0], [8.5, 3.0]]))
+    assert found[0] > artifact.manifest.threshold >= found[1]
+    with pytest.raises(InvalidSettings, match="logistic: needs labels of both sorts; found: none"):
+        run(train_command, "logistic", "pump.csv", "--name", "pump", "--schema", "pump.yaml")
+
+
+def test_windows_are_trained_as_such(folder: Path) -> None:
+    arguments = ("pump.csv", "--name", "pump", "--extractor", "window(n=4)", "--option", "hidden=2")
+    row = train("autoencoder", *arguments)
+    manifest = store(folder).get(row["model"]).manifest
+    assert (manifest.shape, manifest.features[:3], row["features"]) == ((4, 2), ("t[-3]", "p[-3]", "t[-2]"), 8)
+
+
+def test_rules_are_an_option_and_shown_with_their_numbers(folder: Path) -> None:
+    row = train("rules", "pump.csv", "--name", "limits", "--option", "rules=t > 80 and p / t > 1.5: 2; p >= 1000")
+    assert (row["threshold"], row["alarm_rate"]) == (0.0, None)
+    shown = run(models_command, "show", "limits")[0]
+    assert shown["rules"] == ["t > 80 and p / t > 1.5", "p >= 1000"]
+    assert scorer(store(folder).get("limits")).score(np.array([[81.0, 1000.0]])).tolist() == [3.0]
+
+
+def test_a_threshold_may_be_given(folder: Path) -> None:
+    row = train("zscore", "pump.csv", "--name", "pump", "--threshold", "4.5")
+    assert (row["threshold"], row["alarm_rate"]) == (4.5, None)
+
+
+def test_pack_takes_windows_and_a_column(folder: Path) -> None:
+    (folder / "lstm.onnx").write_bytes(recurrent(classes=3))
+    np.save("w.npy", windows())
+    run(pack_command, "lstm.onnx", "--sample", "w.npy", "--column", "2")
+    manifest = store(folder).get("lstm").manifest
+    assert (manifest.shape, manifest.column) == ((6, 3), 2)
+
+
 def test_train_needs_fields(folder: Path) -> None:
     with pytest.raises(InvalidSettings, match="give --schema or --plan"):
         run(train_command, "zscore", "pump.csv", "--name", "pump")
 
 
 def test_an_unknown_kind_or_name(folder: Path) -> None:
-    with pytest.raises(UnknownName, match="model kind 'svd' does not exist; there are: autoencoder, .*, pca, rules, zscore"):
+    with pytest.raises(UnknownName, match=r"model kind 'svd' does not exist; there are: autoencoder, .*, pca, rules, zscore"):
         train("svd", "pump.csv", "--name", "pump")
     with pytest.raises(SwapstreamError, match="model name 'Pump!': allowed are"):
         train("zscore", "pump.csv", "--name", "Pump!")

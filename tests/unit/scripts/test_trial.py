@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_score, recall_score
 
-from swapstream.models import Artifact, Store, train
+from swapstream.models import Artifact, Store, pack, train
 from swapstream.models.errors import InvalidSettings
 from swapstream.models.schema import Schema
 from swapstream.operators.frame import Frame
@@ -24,6 +24,8 @@ from swapstream.scripts.main import cli
 from swapstream.scripts.metrics import events, quality
 from swapstream.scripts.plot import draw
 from swapstream.scripts.trial import Trial, rows_of, run_trial
+from tests.unit.models.graphs import T, convolution, windows
+from tests.unit.models.oracles import rebuilt
 
 SCHEMA = Schema.from_columns("pump", ["temperature", "flow"])
 N = 5_000
@@ -95,6 +97,29 @@ def test_records_that_warm_up_raise_no_alarm_and_are_not_ranked(models: tuple[Ar
     assert not trial.roles[0].alarms[:3].any()
     assert row["average_precision"] is None
     assert row["recall"] == 0
+
+
+def test_a_graph_over_windows_sees_each_devices_own_last_readings() -> None:
+    frame = telemetry([])
+    values = np.column_stack([frame.values, frame.values[:, 0] * 0.5])
+    frame = Frame(0, frame.offsets, frame.timestamps, frame.times, frame.devices, values)
+    wide = Schema.from_columns("wide", ["a", "b", "c"])
+
+    class Wide(Shelf):
+        def schema(self, _: Any) -> Schema:
+            return wide
+
+    names = tuple(f"{field}[-{back}]" for back in range(T - 1, -1, -1) for field in wide.names)
+    graph = convolution()
+    shelf = Wide(pack(graph, windows(), names, name="seen", score="reconstruction_error"))
+    file = PlanFile("p", "wide", ({"window": {"n": T}},), champion="seen:1")
+    trial = run_trial(Pipeline(resolve(file, shelf), shelf).input(), frame)
+    past = {device: np.flatnonzero([other == device for other in frame.devices]) for device in DEVICES}
+    for place in (15, 16, 17, 2_001, N - 1):
+        own = past[frame.devices[place]]
+        window = values[own[own <= place][-T:]][None]
+        assert trial.roles[0].scores[place] == pytest.approx(rebuilt(graph, window.astype(np.float32))[0], rel=1e-5)
+    assert trial.warming.sum() == 3 * (T - 1)
 
 
 def test_a_role_counts_only_the_devices_of_its_route(models: tuple[Artifact, Artifact]) -> None:
