@@ -8,7 +8,7 @@ import msgspec
 
 from swapstream.operators.dead_letters import decode_dead_letter
 from swapstream.operators.outputs import Emission
-from swapstream.operators.scores import ScoresFrame, decode_scores
+from swapstream.operators.scores import BEFORE_ALL, Position, ScoresFrame, decode_scores
 
 Key = tuple[Any, ...]
 
@@ -18,41 +18,42 @@ class Observed:
 
     def __init__(self, outputs: list[tuple[int, Emission]]) -> None:
         self.rows: dict[Key, Any] = {}
-        self._last: dict[tuple[str, int], int] = {}
+        self._last: dict[tuple[str, int, str], Position] = {}
         for partition, emission in outputs:
             if emission.role == "dead_letters":
                 letter = decode_dead_letter(emission.value)
-                self._add(("dead", partition, letter.offset), letter)
+                self._add(("dead", partition, letter.offset, letter.index), letter)
             elif emission.role == "anomalies":
                 found = msgspec.json.decode(emission.value)
-                self._add(("anomaly", partition, found["offset"]), found)
+                self._add(("anomaly", partition, found["offset"], found["index"]), found)
             else:
                 self._frame(emission.role, partition, decode_scores(emission.value))
 
     def _frame(self, role: str, partition: int, frame: ScoresFrame) -> None:
-        assert frame.prev in (-1, self._last.get((role, partition), -1))
-        assert frame.prev < frame.first <= frame.last
-        self._last[role, partition] = frame.last
         where = frame.provenance
+        chain = (role, partition, where.schema)
+        assert frame.before in (BEFORE_ALL, self._last.get(chain, BEFORE_ALL))
+        assert frame.before < (frame.first, frame.first_index) <= frame.end
+        self._last[chain] = frame.end
         assert where.partition == partition
         if role == "features":
             width = 8 * len(frame.feature_names)
-            for i, offset in enumerate(frame.column("offsets").tolist()):
+            for i, (offset, index) in enumerate(zip(frame.column("offsets").tolist(), frame.column("index").tolist(), strict=True)):
                 content = (frame.features[i * width : (i + 1) * width], frame.warming[i], where.epoch, where.plan_digest)
-                self._add(("features", partition, offset), content)
+                self._add(("features", partition, offset, index), content)
             return
         for row in frame.rows():
             score = None if row["score"] is None else float(row["score"]).hex()
-            self._add(("scores", partition, row["offset"], row["role"], row["model"]), {**row, "score": score})
+            self._add(("scores", partition, row["offset"], row["index"], row["role"], row["model"]), {**row, "score": score})
 
     def _add(self, key: Key, content: Any) -> None:
         assert key not in self.rows, f"{key} is there twice"
         self.rows[key] = content
 
-    def ends(self) -> dict[tuple[int, int], tuple[str, int, str]]:
-        """(partition, offset) → where the record ended, under which epoch and plan; fails when it ended in two places."""
-        found: dict[tuple[int, int], tuple[str, int, str]] = {}
-        for (topic, partition, offset, *_), content in self.rows.items():
+    def ends(self) -> dict[tuple[int, int, int | None], tuple[str, int, str]]:
+        """(partition, offset, index) → where the reading ended, under which epoch and plan; fails when it ended in two places."""
+        found: dict[tuple[int, int, int | None], tuple[str, int, str]] = {}
+        for (topic, partition, offset, index, *_), content in self.rows.items():
             if topic == "anomaly":
                 continue
             end = ("dead", 0, "")
@@ -60,7 +61,7 @@ class Observed:
                 end = ("answered", *content[2:])
             elif topic == "scores":
                 end = ("answered", content["epoch"], content["plan_digest"])
-            assert found.setdefault((partition, offset), end) == end
+            assert found.setdefault((partition, offset, index), end) == end
         return found
 
 

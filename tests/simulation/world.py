@@ -8,10 +8,15 @@ from random import Random
 import msgspec
 
 from swapstream.operators.frame import RawFrame
-from tests.support.shards import EWM, Deployable, Parameters, deployable, frame, reading, route, token
+from tests.support.shards import EWM, Deployable, Parameters, belt, deployable, fan, frame, reading, route, token
 
 DEVICES = ("pump-1", "pump-2", "fan-1", "fan-2")
 BAD = (None, b"", b"{", b"\xc0", msgspec.msgpack.encode({"device": "", "time": 1, "values": [1.0, 2.0]}))
+
+
+OF = {"s:1": "fans"}
+FANS = route(type="fans", champion="s:1")
+BELTS = route("pump-*", type="belts", champion="b:1", canary="d:1")
 
 
 @cache
@@ -25,15 +30,20 @@ def plans() -> tuple[Deployable, ...]:
         deployable("routed", routes=(route("pump-*", champion="a:2"), route("fan-1", champion="a:1", canary="a:2"))),
         deployable("archive", extractor=EWM),
         deployable("wide", schema="wide", champion="w:1"),
+        deployable("typed", schema=("pumps", "fans"), extractor=EWM, of=OF, routes=(FANS,), champion="b:1"),
+        deployable("machines", schema=("belts", "fans", "pumps"), extractor=EWM, of=OF, routes=(FANS, BELTS), champion="c:1"),
+        deployable("columns", schema="belts", extractor=EWM, champion="b:1", challengers=("c:1",)),
     )
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A record of a partition. `good`: it fits schema `pumps`; `swap`: the epoch and plan that begin after it."""
+    """A record of a partition. `schema`: which one it fits, and which of its `readings` are good; `swap`: the epoch and plan
+    that begin after it."""
 
     offset: int
     payload: bytes | None
-    good: bool = False
+    schema: str = ""
+    readings: tuple[bool, ...] = (False,)
     junk: bool = True
     swap: tuple[int, Deployable] | None = None
 
@@ -55,12 +65,25 @@ class World:
 
     def telemetry(self) -> None:
         for _ in range(self.rng.randint(1, 12)):
-            partition = self.rng.randrange(len(self.logs))
-            if self.rng.random() < 0.1:
+            partition, chance = self.rng.randrange(len(self.logs)), self.rng.random()
+            if chance < 0.1:
                 self._append(partition, self.rng.choice(BAD))
+            elif chance < 0.2:
+                self._append(partition, fan(self.rng.choice(DEVICES), self.rng.gauss(0, 2)), "fans", (True,))
+            elif chance < 0.35:
+                self._append(partition, *self._columns())
             else:
-                values = [self.rng.gauss(0, 2), self.rng.gauss(0, 2)]
-                self._append(partition, reading(self.rng.choice(DEVICES), values), good=True)
+                self._append(partition, reading(self.rng.choice(DEVICES), self._values()), "pumps", (True,))
+
+    def _values(self) -> list[float]:
+        return [self.rng.gauss(0, 2), self.rng.gauss(0, 2)]
+
+    def _columns(self) -> tuple[bytes, str, tuple[bool, ...]]:
+        """A message of several readings, of one device or of many, now and then with a bad one."""
+        good = tuple(self.rng.random() < 0.9 for _ in range(self.rng.randint(1, 6)))
+        values = [self._values() if fine else [float("nan"), 1.0] for fine in good]
+        devices = self.rng.choices(DEVICES, k=len(good))
+        return belt(devices if self.rng.random() < 0.5 else devices[0], values), "belts", good
 
     def publish(self) -> None:
         if self.unpublished:
@@ -102,11 +125,17 @@ class World:
         self.parameters.define("cut", "detect:99", b"no cut map")
 
     def _append(
-        self, partition: int, payload: bytes | None, good: bool = False, junk: bool = True, swap: tuple[int, Deployable] | None = None
+        self,
+        partition: int,
+        payload: bytes | None,
+        schema: str = "",
+        readings: tuple[bool, ...] = (False,),
+        junk: bool = True,
+        swap: tuple[int, Deployable] | None = None,
     ) -> int:
         """Offsets have holes: transactions leave markers."""
         offset = self.ends[partition]
-        self.logs[partition].append(Entry(offset, payload, good, junk, swap))
+        self.logs[partition].append(Entry(offset, payload, schema, readings, junk, swap))
         self.ends[partition] = offset + self.rng.choice((1, 1, 1, 2, 5))
         return offset
 
@@ -116,16 +145,19 @@ class World:
         offsets = [entry.offset for entry in found]
         return frame([entry.payload for entry in found], partition=partition, offsets=offsets) if found else None
 
-    def oracle(self) -> dict[tuple[int, int], tuple[str, int, str]]:
-        """(partition, offset) → where the record must end, under which epoch and plan: C1 and C5."""
-        expected = {}
+    def oracle(self) -> dict[tuple[int, int, int | None], tuple[str, int, str]]:
+        """(partition, offset, index) → where the reading must end, under which epoch and plan: C1 and C5. What can't be read
+        at all has no index."""
+        expected: dict[tuple[int, int, int | None], tuple[str, int, str]] = {}
         for partition, log in enumerate(self.logs):
             epoch, plan = 0, self.first
             for entry in log:
                 if entry.swap:
                     epoch, plan = entry.swap
-                elif entry.good and plan.schemas[0].name == "pumps":
-                    expected[partition, entry.offset] = ("answered", epoch, plan.digest)
-                elif entry.good or entry.junk:
-                    expected[partition, entry.offset] = ("dead", 0, "")
+                elif entry.schema in [schema.name for schema in plan.schemas]:
+                    for index, good in enumerate(entry.readings):
+                        end = ("answered", epoch, plan.digest) if good else ("dead", 0, "")
+                        expected[partition, entry.offset, index] = end
+                elif entry.schema or entry.junk:
+                    expected[partition, entry.offset, None] = ("dead", 0, "")
         return expected
