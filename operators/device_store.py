@@ -12,7 +12,7 @@ from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.device_log import DeviceLog, StoredLayout
 from swapstream.operators.device_rows import DeviceRows, Snapshot, StoredRows, array_of, decode, floats, load
 from swapstream.operators.devices import DeviceTable
-from swapstream.operators.frame import Int64
+from swapstream.operators.frame import Bool, Int64
 from swapstream.operators.layout import Layout
 from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 
@@ -120,7 +120,7 @@ def _from_v1(base: SnapshotV1, journals: list[JournalV1], retention: Retention) 
     return table.finish()
 
 
-def _rows_v1(read: SnapshotV1 | JournalV1, layout: Layout, slots: Int64, renewed: np.ndarray) -> DeviceRows:
+def _rows_v1(read: SnapshotV1 | JournalV1, layout: Layout, slots: Int64, renewed: Bool) -> DeviceRows:
     n = len(slots)
     if renewed.sum() != len(read.devices):
         raise InvalidDefinition(f"device state names {len(read.devices)} devices for {renewed.sum()} rows")

@@ -24,7 +24,9 @@ class Recency:
         self.order: Int64 = np.full(capacity, NEVER)
         self._next = 0
         self._floor: int | None = None
-        self._start_anew()
+        self._slots: Int64 = np.empty(0, np.int64)
+        self._orders: Int64 = np.empty(0, np.int64)
+        self._at = 0
 
     def grow(self, capacity: int) -> None:
         more = capacity - len(self.seen)
@@ -46,7 +48,7 @@ class Recency:
         self.seen, self.order = seen, order
         living = order[order != NEVER]
         self._next, self._floor = int(living.max(initial=-1)) + 1, None
-        self._start_anew()
+        self._slots, self._orders, self._at = np.empty(0, np.int64), np.empty(0, np.int64), 0
 
     def oldest(self, count: int) -> Int64:
         """The slots seen longest ago, oldest first; fewer than `count` when no more live."""
@@ -93,8 +95,3 @@ class Recency:
             orders = self.order[living]
         by_age = np.argsort(orders)
         self._slots, self._orders, self._at = living[by_age], orders[by_age], 0
-
-    def _start_anew(self) -> None:
-        self._slots: Int64 = np.empty(0, np.int64)
-        self._orders: Int64 = np.empty(0, np.int64)
-        self._at = 0

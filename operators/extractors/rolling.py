@@ -79,7 +79,7 @@ class Stack:
         self._scratch = np.empty_like(self.parts[0])
 
     def mean(self) -> Float64:
-        total = np.zeros_like(self.parts[0])
+        total: Float64 = np.zeros_like(self.parts[0])
         for part, there in zip(self.parts, self.there, strict=True):
             np.add(total, part, out=total, where=there)
         total /= self.count
@@ -95,7 +95,7 @@ class Stack:
         return np.sqrt(total, out=total)
 
     def extreme(self, ufunc: np.ufunc) -> Float64:
-        found = self.parts[-1].copy()
+        found: Float64 = self.parts[-1].copy()
         for part, there in zip(self.parts[:-1], self.there[:-1], strict=True):
             ufunc(found, part, out=found, where=there)
         # −0 becomes 0: which of the two is the smaller one would depend on their place in the array.
