@@ -149,7 +149,7 @@ class Composite:
             return table
         if strict and len(table.layout.parts) != len(self.layout.parts):
             raise _foreign(self.layout, table.layout)
-        adapted = table.reshaped(self.layout)
+        adapted = self.table() if self.stateless else table.reshaped(self.layout)
         for member in self.members:
             found = _taken(member, table)
             if found is None and strict:
