@@ -81,7 +81,8 @@ class LoadedModel:
         if self.error is not None:
             errors = dict.fromkeys(range(len(rows)), self.error)
         else:
-            self._score(features[rows], 0, scores, errors)
+            mine = features if len(rows) == len(features) else features[rows]
+            self._score(mine, 0, scores, errors)
         return RoleScores(self.role, self.pin, rows, scores, self.threshold, errors)
 
     def _score(self, features: Float64, start: int, scores: Float64, errors: dict[int, str]) -> None:

@@ -146,7 +146,7 @@ def scores_frames(scored: Scored, provenance: Provenance, prev: Position) -> Ite
     """The readings of a frame that some model scored, in frames of at most about MAX_BYTES."""
     width = ROW_BYTES + sum(12 + error_width(role) for role in scored.roles)
     for rows in parts(scored.frame, answered(scored), width):
-        yield columns(scored, rows, provenance, prev, [c for role in scored.roles if (c := role_columns(role, rows))])
+        yield columns(scored, rows, provenance, prev, [c for role in scored.roles if (c := role_columns(role, rows, len(scored.frame)))])
         prev = position(scored.frame, rows[-1])
 
 
@@ -185,8 +185,9 @@ def parts(frame: Frame, rows: Int64, width: int) -> list[Int64]:
         return []
     names, codes = frame.by_device()
     lengths = np.fromiter(map(len, names), np.int64, len(names))
-    if len(rows) * (width + 4 * int(lengths.max())) < MAX_BYTES:
-        return [rows]
+    room = MAX_BYTES - 4 * int(lengths.sum())
+    if room > MAX_BYTES // 2:  # every message may name every device
+        return np.split(rows, range(most := max(1, room // width), len(rows), most))
     sizes = width + 4 * lengths[codes[rows]]
     return np.split(rows, np.flatnonzero(np.diff(np.cumsum(sizes) // MAX_BYTES)) + 1)
 
@@ -218,21 +219,17 @@ def columns(scored: Scored, rows: Int64, provenance: Provenance, prev: Position,
     )
 
 
-def role_columns(role: RoleScores, rows: Int64) -> RoleColumns | None:
-    """A role's part of some rows of the frame; None where it has no reading among them."""
-    if len(role.rows) == len(rows) and (role.rows == rows).all():
-        return RoleColumns(
-            role.role, role.model.name, role.model.digest, role.threshold, b"", raw(role.scores, "<f8"), dict(role.errors)
-        )
-    mine = np.isin(role.rows, rows, assume_unique=True)
-    if not mine.any():
+def role_columns(role: RoleScores, rows: Int64, n: int) -> RoleColumns | None:
+    """A role's part of some rows of a frame of n; None where it has no reading among them."""
+    # A role that has every row has each in its place.
+    mine = rows if len(role.rows) == n else np.flatnonzero(np.isin(role.rows, rows, assume_unique=True))
+    if not len(mine):
         return None
-    taken = role.rows[mine]
-    places = b"" if len(taken) == len(rows) else np.searchsorted(rows, taken).astype("<i4").tobytes()
+    places = b"" if len(mine) == len(rows) else np.searchsorted(rows, role.rows[mine]).astype("<i4").tobytes()
     errors = {}
     if role.errors:
-        moved = np.cumsum(mine) - 1
-        errors = {int(moved[place]): reason for place, reason in role.errors.items() if mine[place]}
+        moved = {place: i for i, place in enumerate(mine.tolist())}
+        errors = {moved[place]: reason for place, reason in role.errors.items() if place in moved}
     return RoleColumns(
         role.role, role.model.name, role.model.digest, role.threshold, places, raw(role.scores[mine], "<f8"), errors
     )

@@ -27,7 +27,7 @@ from swapstream.operators.token import FIRST_BYTE, SWAP, Token
 from swapstream.operators.wire import read
 
 TOKEN = FIRST_BYTE[0]
-DECODED_AT_ONCE = 4 * 1024 * 1024
+DECODED_AT_ONCE = 1024 * 1024
 """Bytes of columnar messages: enough to spread costs, and little enough for the processor's caches."""
 
 

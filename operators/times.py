@@ -52,7 +52,7 @@ class Times:
         """
         if not len(micros):
             return None
-        log = np.clip(logged, -1, _LATEST_LOG_MS) * 1_000
+        log = np.maximum(np.minimum(logged, _LATEST_LOG_MS), -1) * 1_000
         lowest, highest = micros.min(), micros.max()
         near = log.min() >= 0 and highest <= log.min() + self._ahead * 1_000
         old = self._behind is not None and lowest < log.max() - self._behind * 1_000

@@ -27,10 +27,10 @@ WHERE = Provenance("prod", "detect", "telemetry", 0, 1, "p", "d" * 64, "identity
 NAMES = ("x", "y")
 
 
-def scored(count: int, roles: list[RoleScores], device: str = "pump-{}") -> Scored:
-    """`count` records at offsets 10, 12, 14, … of seven devices."""
+def scored(count: int, roles: list[RoleScores], device: str = "pump-{}", many: int = 7) -> Scored:
+    """`count` records at offsets 10, 12, 14, … of `many` devices."""
     offsets = 10 + 2 * np.arange(count)
-    devices = [device.format(i % 7) for i in range(count)]
+    devices = [device.format(i % many) for i in range(count)]
     features = np.arange(2.0 * count).reshape(count, 2)
     frame = Frame(0, offsets, offsets + 1_000, offsets * 1_000, devices, features)
     anomalous = np.arange(count) % 5 == 0
@@ -90,12 +90,12 @@ def test_an_error_takes_the_place_of_its_score_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("count", "device", "errors"),
-    [(60_000, "pump-{}", 0), (2_000, "ü" * 120 + "{}", 0), (10_000, "pump-{}", 10_000)],
+    ("count", "device", "many", "errors"),
+    [(60_000, "pump-{}", 7, 0), (4_000, "ü" * 120 + "{}", 4_000, 0), (30_000, "ü" * 120 + "{}", 200, 0), (10_000, "pump-{}", 7, 10_000)],
 )
-def test_large_frames_come_in_parts_that_chain(count: int, device: str, errors: int) -> None:
+def test_large_frames_come_in_parts_that_chain(count: int, device: str, many: int, errors: int) -> None:
     reasons = dict.fromkeys(range(errors), "r" * 200)
-    some = scored(count, [role("champion", np.arange(count), reasons), role("canary", np.arange(0, count, 3))], device)
+    some = scored(count, [role("champion", np.arange(count), reasons), role("canary", np.arange(0, count, 3))], device, many)
     messages = [frame.encode() for frame in scores_frames(some, WHERE, Position(4, 0))]
     assert len(messages) > 1
     assert max(map(len, messages)) < MAX_BYTES + 2_000
@@ -106,6 +106,25 @@ def test_large_frames_come_in_parts_that_chain(count: int, device: str, errors: 
     assert [row["offset"] for row in rows if row["role"] == "canary"] == some.frame.offsets[::3].tolist()
     assert [row["device"] for row in rows if row["role"] == "champion"] == some.frame.devices
     assert sum(row["error"] is not None for row in rows) == errors
+
+
+def test_readings_of_one_message_may_end_in_two_frames() -> None:
+    some = scored(60_000, [role("champion", np.arange(60_000))])
+    index = np.arange(60_000) % 50_000
+    offsets = np.where(np.arange(60_000) < 50_000, 10, 11)
+    some = msgspec.structs.replace(some, frame=msgspec.structs.replace(some.frame, offsets=offsets, index=index))
+    frames = read(some, Position(9, 4))
+    assert len(frames) > 1
+    assert frames[0].before == (9, 4)
+    assert [frame.before for frame in frames[1:]] == [frame.end for frame in frames[:-1]]
+    assert np.concatenate([frame.column("index") for frame in frames]).tolist() == index.tolist()
+    assert [(row["offset"], row["index"]) for frame in frames for row in frame.rows()] == list(
+        zip(offsets.tolist(), index.tolist(), strict=True))
+
+
+def test_readings_that_are_alone_need_no_bytes_for_it() -> None:
+    (frame,) = read(scored(3, [role("champion", [0, 1, 2])]))
+    assert (frame.index, frame.column("index").tolist(), frame.first_index, frame.last_index) == (b"", [0, 0, 0], 0, 0)
 
 
 def test_large_features_come_in_parts_that_chain() -> None:
