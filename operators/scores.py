@@ -55,7 +55,7 @@ class Position(NamedTuple):
     """A reading in its partition: the message's offset, and the reading's index in it."""
 
     offset: int
-    index: int
+    reading: int
 
 
 BEFORE_ALL = Position(-1, 0)
@@ -215,7 +215,7 @@ def columns(scored: Scored, rows: Int64, provenance: Provenance, prev: Position,
         index=raw(index, "<i4") if index.any() else b"",
         first_index=int(index[0]),
         last_index=int(index[-1]),
-        prev_index=prev.index,
+        prev_index=prev.reading,
     )
 
 

@@ -56,7 +56,8 @@ class Singles:
             if known is not None and not known[i]:
                 yield Bad(place, None, "device", device_detail(*self._devices([record])))
             elif timely is not None and not timely[i]:
-                yield Bad(place, None, "time", self._times.why(*self._ticks([record]), int(times[i]), int(logged[i])))
+                (tick,) = self._ticks([record])
+                yield Bad(place, None, "time", self._times.why(tick, int(times[i]), int(logged[i])))
             else:
                 yield Bad(place, None, "not_finite", not_finite_detail(self.schema.names, self._values(record)))
 

@@ -148,7 +148,7 @@ devices: {max: 500, evict_after: 12h}
 """)
     fans = Composite.parse(["identity", "differences"], ("speed",)).features
     file = load_plan_file(path)
-    with pytest.raises(InvalidPlan, match="devices '\\*': model a:1 takes features .*give the route a type, or each type a route"):
+    with pytest.raises(InvalidPlan, match=r"devices '\*': model a:1 takes features .*give the route a type, or each type a route"):
         resolve(file, Catalogue(FIELDS, {"f:1": fans}))
     typed = msgspec.structs.replace(file, routes=(*file.routes, RouteFile(type="pumps", champion="a:1")), champion=None)
     plan = resolve(typed, Catalogue(FIELDS, {"f:1": fans}))
@@ -186,7 +186,7 @@ def test_one_model_can_be_for_several_types_with_the_same_features() -> None:
         ({"schema": ("fans", "json")}, "codec json and msgpack; all must have the same"),
         ({"schema": ("fans", "other")}, "type_key class and kind"),
         ({"extractor": {"pumps": ("identity",)}}, "'belts' must be in both or in none"),
-        ({"extractor": {name: ("identity",) for name in (*SEVERAL, "valves")}}, "'valves' must be in both or in none"),
+        ({"extractor": dict.fromkeys((*SEVERAL, "valves"), ("identity",))}, "'valves' must be in both or in none"),
         ({"routes": (RouteFile(type="valves", champion="a:1"),)}, "of type 'valves': the plan's schemas are pumps, fans, belts"),
         ({"routes": (RouteFile(type="fans"), RouteFile(type="fans"))}, "of type 'fans': never taken"),
         ({"routes": (RouteFile(), RouteFile(type="fans"))}, "of type 'fans': never taken"),
