@@ -58,7 +58,10 @@ def graph_of(
     Raises InvalidArtifact, in one line, for what can't be converted or differs by more than AGREEMENT.
     """
     if isinstance(model, str | Path):
-        model = _read(Path(model))
+        try:
+            return _given(_read(Path(model)), rows.shape[1], score, output, window, column)
+        except InvalidArtifact as error:
+            raise InvalidArtifact(f"model {model}: {error}") from error
     if isinstance(model, bytes | bytearray):
         return _given(bytes(model), rows.shape[1], score, output, window, column)
     if hasattr(model, "SerializeToString"):
@@ -70,7 +73,7 @@ def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InvalidArtifact(f"model {path}: {error.strerror or error}") from error
+        raise InvalidArtifact((error.strerror or str(error)).lower()) from error
 
 
 def _given(

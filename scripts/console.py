@@ -37,6 +37,6 @@ def say(message: str) -> None:
 
 
 def progress(unit: str = "records") -> Progress:
-    """A progress bar on stderr: use as a context manager, `add_task(description, total=…)`, `update`."""
+    """A progress bar where stderr is a terminal: use as a context manager, `add_task(description, total=…)`, `update`."""
     return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit),
-                    TimeElapsedColumn(), TimeRemainingColumn(), console=err, transient=False)
+                    TimeElapsedColumn(), TimeRemainingColumn(), console=err, disable=not err.is_terminal)

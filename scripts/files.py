@@ -78,6 +78,8 @@ def read_telemetry(path: str | Path, names: Sequence[str], columns: Columns | No
     fields = _fields(path, there, names, columns.fields, {time, device, label})
     table = _table(path, list(dict.fromkeys([*fields, *filter(None, (time, device, label))])))
     n = len(table)
+    if n == 0:
+        raise InvalidSettings(f"{path}: there are no rows, only names of columns")
     return Telemetry(
         _devices(path, table, device) if device else [columns.device_name or path.name.split(".")[0]] * n,
         _times(path, table[time], columns.time_unit) if time else columns.start + np.arange(n) * 1_000_000,
@@ -111,7 +113,7 @@ def _fields(path: Path, there: list[str], names: Sequence[str], wanted: Sequence
 
 def _column_names(path: Path) -> list[str]:
     if not path.is_file():
-        raise InvalidSettings(f"{path}: no such file")
+        raise InvalidSettings(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
     with _one_line(path):
         if _is_parquet(path):
             return list(pyarrow.parquet.read_schema(path).names)

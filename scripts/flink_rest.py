@@ -68,5 +68,6 @@ class FlinkRest:
         except urllib.error.HTTPError as error:
             raise ClusterError(f"Flink at {self.url} answers {error.code} to {method} {path}") from error
         except (OSError, ValueError) as error:
-            raise ClusterError(f"Flink at {self.url} does not answer ({error}); is the cluster up? "
-                               "`swapstream status` tells") from error
+            reason = getattr(error, "reason", error)
+            raise ClusterError(f"Flink at {self.url} does not answer ({getattr(reason, 'strerror', None) or reason}); "
+                               "`swapstream up` starts one, `swapstream status` tells what runs") from error

@@ -116,6 +116,8 @@ def pack_command(environment: str, model: str, sample: str, name: str | None, fe
                     threshold=threshold, alarm_rate=alarm_rate, shape=given.extractor.shape if given and rows.ndim == 2 else (),
                     seed=seed, lineage=made)
     _keep(store, artifact, as_json)
+    if names is None:
+        say("the features are called x0, x1, …: a plan's extractor must yield these names, else give --features, --plan or --schema")
 
 
 def _version(store: Store, name: str, version: int | None) -> tuple[int, str | None]:
@@ -150,5 +152,4 @@ def _names(features: str | None, given: Input | None) -> tuple[str, ...] | None:
         return tuple(name.strip() for name in features.split(","))
     if given is not None:
         return given.extractor.features
-    say("the features are called x0, x1, …: a plan's extractor must yield these names, else give --features, --plan or --schema")
     return None
