@@ -12,7 +12,7 @@ import numpy as np
 
 from swapstream.models.schema import Schema
 from swapstream.operators.frame import Frame, Int64, RawFrame
-from swapstream.operators.readers import Bad, all_of, device_detail, devices_good, finite, not_finite_detail
+from swapstream.operators.readers import SURELY_GOOD, Bad, all_of, device_detail, devices_good, finite, not_finite_detail
 from swapstream.operators.records import MAX_READINGS, record_type
 from swapstream.operators.times import Times
 
@@ -60,6 +60,17 @@ class Blocks:
         return self._join(raw, blocks, bad)
 
     def _block(self, record: Any, place: int) -> Block:
+        """Raises Wrong. What is plainly good, all of it bytes of 64 bit numbers, takes half the time."""
+        times, device = self._time(record), self._device(record)
+        n = len(times) >> 3
+        if type(times) is memoryview and len(times) == 8 * n and 0 < n <= MAX_READINGS:
+            values = self._values(record) if self._values else None
+            plain = type(values) is memoryview and len(values) == 8 * n * self._width
+            if plain and type(device) is str and 0 < len(device) <= SURELY_GOOD:
+                return Block(place, n, device, times, values, False)
+        return self._checked(record, place)
+
+    def _checked(self, record: Any, place: int) -> Block:
         times, micros = self._time(record), False
         n = len(times)
         if isinstance(times, memoryview):

@@ -11,6 +11,8 @@ from swapstream.operators.frame import Bool, Float64, Frame, Int64, RawFrame
 
 MAX_DEVICE_BYTES = 256
 MAX_DETAIL = 200
+SURELY_GOOD = MAX_DEVICE_BYTES // 4
+"""Characters that can't be over the limit in UTF-8."""
 
 
 class Bad(NamedTuple):
@@ -33,8 +35,7 @@ class Reader(Protocol):
 
 def devices_good(devices: Sequence[str]) -> Bool | None:
     """Which names are neither empty nor too long; None: all of them."""
-    # Up to 64 characters can't be over 256 bytes in UTF-8.
-    if not devices or (max(map(len, devices)) <= MAX_DEVICE_BYTES // 4 and all(devices)):
+    if not devices or (max(map(len, devices)) <= SURELY_GOOD and all(devices)):
         return None
     good = np.array([0 < len(device.encode()) <= MAX_DEVICE_BYTES for device in devices], np.bool_)
     return None if good.all() else good
