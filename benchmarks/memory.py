@@ -97,7 +97,7 @@ def resident(environment: Environment) -> dict[str, int]:
         try:
             command = " ".join(process.cmdline())
             name = next((name for name, sign in WORKERS.items() if sign in command), None)
-            if name and not command.startswith("/bin/"):
+            if name:
                 found[f"{name} {process.pid}"] = process.memory_info().rss
         except psutil.Error:
             continue
