@@ -15,10 +15,16 @@ _AGE = re.compile(r"\[-\d+\]$")
 
 
 def parts(manifest: Manifest) -> tuple[str, ...]:
-    """What a score is explained by, G names: the features, or, of windows (T, F), the F fields over the whole window."""
+    """What a score is explained by, G names: the features, or, of windows (T, F), the F fields over the whole window.
+
+    A window is what is called so: `<field>[-k]`. A graph may take other features as a matrix, too.
+    """
     if not manifest.shape:
         return manifest.features
-    return tuple(_AGE.sub("", name) for name in manifest.features[-manifest.shape[1] :])
+    length, width = manifest.shape
+    names = tuple(_AGE.sub("", name) for name in manifest.features)
+    fields = names[-width:]
+    return fields if names == fields * length and len(set(fields)) == width else manifest.features
 
 
 def contributions(scorer: Scorer, rows: Float64, manifest: Manifest) -> Float64:

@@ -21,7 +21,7 @@ class Onnx(Kind):
 
     The input is the row as the graph reads it (rounded to float32 where the graph takes float; a window as [T, F], row by
     row); the difference, square and mean are computed in float64. ONNX Runtime runs on one thread, in zero-padded blocks of
-    64 rows (or of the graph's own batch size).
+    64 rows, or of the graph's own batch size; row by row where a graph can't take 64.
     """
 
     NAME = "onnx"
@@ -50,12 +50,19 @@ class OnnxScorer:
         window: tuple[int, ...] = (),
         column: int | None = None,
     ) -> None:
-        self._signature = signature(parse(graph), width, output, BLOCK, window)
+        model = parse(graph)
+        self._signature = signature(model, width, output, BLOCK, window)
         self._session = _session(graph)
         self._width = width
         self._score = score
         self._column = column
-        self._trial()
+        try:
+            self._trial()
+        except InvalidArtifact as error:
+            # Exporters of recurrent networks write the traced batch of 1 into the initial state, and call the batch free.
+            self._signature = signature(model, width, output, 1, window)
+            if not self._works():
+                raise error
 
     @property
     def output(self) -> str:
@@ -96,6 +103,13 @@ class OnnxScorer:
             return np.asarray(np.square(flat - given).mean(axis=1))
         scores: Float64 = flat[:, self._column or 0]
         return -scores if self._score == "-output" else scores
+
+    def _works(self) -> bool:
+        try:
+            self._trial()
+        except InvalidArtifact:
+            return False
+        return True
 
     def _trial(self) -> None:
         """One block of zeros, as padding will be: loads and output are as promised."""

@@ -72,12 +72,18 @@ def convolution(dtype: str = "float32", batch: int | str = "n", given: tuple[Any
     return write.model(write.node("Transpose", outer, perm=[0, 2, 1]), T, F, given=given)
 
 
-def recurrent(dtype: str = "float32", batch: int | str = "n", given: tuple[Any, ...] = (T, F), classes: int = 1) -> bytes:
-    """An LSTM over the window; of its last state a score, or with several classes their probabilities."""
+def recurrent(
+    dtype: str = "float32", batch: int | str = "n", given: tuple[Any, ...] = (T, F), classes: int = 1, state: int = 0
+) -> bytes:
+    """An LSTM over the window; of its last state a score, or with several classes their probabilities.
+
+    `state`: the initial state is a constant of so many rows.
+    """
     write = Writer(dtype, batch)
     sequence = write.node("Transpose", "x", perm=[1, 0, 2])
     parts = (write.random(1, 4 * HIDDEN, F), write.random(1, 4 * HIDDEN, HIDDEN), write.random(1, 8 * HIDDEN))
-    last = write.node("LSTM", sequence, *parts, outputs=2, hidden_size=HIDDEN)
-    state = write.node("Squeeze", last, write.constant(np.array([0])))
-    scores = write.node("Gemm", state, write.random(HIDDEN, classes), write.random(classes))
+    zeros = ("", *[write.constant(np.zeros((1, state, HIDDEN), dtype)) for _ in range(2)]) if state else ()
+    last = write.node("LSTM", sequence, *parts, *zeros, outputs=2, hidden_size=HIDDEN)
+    final = write.node("Squeeze", last, write.constant(np.array([0])))
+    scores = write.node("Gemm", final, write.random(HIDDEN, classes), write.random(classes))
     return write.model(write.node("Softmax", scores, axis=1) if classes > 1 else scores, classes, given=given)

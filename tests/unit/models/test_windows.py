@@ -143,6 +143,23 @@ def test_windows_are_explained_by_field() -> None:
     assert found[:, 2].tobytes() == (loaded.score(rows) - loaded.score(moved.reshape(5, -1))).tobytes()
 
 
+def test_a_matrix_of_other_features_is_explained_by_each() -> None:
+    names = tuple(f"f{index}" for index in range(T * F))
+    artifact = packed(convolution(), FLAT, features=names, score="reconstruction_error")
+    assert artifact.manifest.shape == (T, F)
+    assert parts(artifact.manifest) == names
+    assert contributions(scorer(artifact), FLAT[:2], artifact.manifest).shape == (2, T * F)
+
+
+def test_a_graph_that_calls_its_batch_free_and_takes_one_row_is_asked_row_by_row() -> None:
+    """As torch traces an LSTM: the initial state is a constant of batch 1."""
+    artifact = packed(recurrent(state=1))
+    wanted = reference(recurrent(), FRESH.astype(np.float32))[:, 0]
+    np.testing.assert_allclose(check(artifact).score(FRESH.reshape(-1, T * F)), wanted, rtol=1e-5, atol=1e-6)
+    with pytest.raises(InvalidArtifact, match="graph fails on a block of zeros"):
+        packed(recurrent(state=2))
+
+
 def test_wide_windows_have_few_golden_rows() -> None:
     wide = np.random.default_rng(0).normal(size=(80, 100, 100))
     artifact = train("zscore", wide, name="demo", lineage=LINEAGE)
