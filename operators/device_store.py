@@ -19,6 +19,9 @@ from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 BASE = "base"
 """Key of a snapshot among entries; journals of version 1 that follow it have the other keys, in the order of time."""
 
+MAX_SLOTS = 65_536
+"""Of a block: far more than any has, few enough that damaged bytes don't claim all memory."""
+
 
 class SnapshotV1(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="devices", tag_field="kind"):
     """A whole table of version 1: `seen` and `columns` hold one row a device, in the order of `devices`."""
@@ -62,8 +65,8 @@ def _from_entries(entries: Mapping[str, bytes], retention: Retention) -> DeviceT
             f"device state has no layout; its entries are {', '.join(sorted(entries)[:5]) or 'none'}"
         )
     head = decode(entries["layout"], StoredLayout)
-    if head.slots < 1:
-        raise InvalidDefinition(f"device state has blocks of {head.slots} slots, allowed is 1 or more")
+    if not 1 <= head.slots <= MAX_SLOTS:
+        raise InvalidDefinition(f"device state has blocks of {head.slots} slots, allowed is 1 to {MAX_SLOTS}")
     log, digest = DeviceLog(head.layout, head.slots), head.layout.digest
     blocks = [decode(entries[key], StoredRows) for key in sorted(entries) if key.startswith("block/")]
     journals = [decode(entries[key], StoredRows) for key in sorted(entries) if key.startswith("journal/")]
@@ -80,7 +83,7 @@ def _from_entries(entries: Mapping[str, bytes], retention: Retention) -> DeviceT
         contained.append(block.number)
     for journal in journals:
         rows, removed = load(journal, head.layout, digest)
-        size = len(table.names)
+        size = max(len(table.names), len(contained) * head.slots)
         _check(np.union1d(rows.slots, removed), 0, size + int(rows.renewed.sum()) + len(removed))
         covered = -(-max(size, 1 + int(max(rows.slots.max(initial=-1), removed.max(initial=-1)))) // head.slots)
         contained += [journal.number - 1] * (covered - len(contained))

@@ -59,7 +59,8 @@ class Recency:
         return found
 
     def before(self, limit: int) -> Int64:
-        """The slots whose `seen` is below `limit`, oldest first, to be forgotten by the caller."""
+        """The slots whose `seen` is below `limit`, oldest first, to be forgotten by the caller. No record that comes later may
+        be below it."""
         if self._floor is not None and limit <= self._floor:
             return np.empty(0, np.int64)
         count = 64

@@ -150,7 +150,7 @@ def _with(data: bytes, **changes: Any) -> bytes:
     [
         ({"slots": np.array([1, 0], "<i4").tobytes()}, "slots out of order"),
         ({"slots": np.array([-1, 0], "<i4").tobytes()}, "slots out of order or below 0"),
-        ({"slots": np.array([0, 900], "<i4").tobytes()}, "outside 0 to 1"),
+        ({"slots": np.array([0, 2**30], "<i4").tobytes()}, "outside 0 to 1"),
         ({"devices": ["a"]}, "names 1 devices, allowed is 2"),
         ({"devices": ["a", "a"]}, "a device is there twice"),
         ({"seen": b"1234567"}, "7 bytes"),
