@@ -34,8 +34,8 @@ from swapstream.scripts.watch import Watch
 
 DEPLOYMENT = SCHEMA = "demo"
 PLANS = (CONF / "plans" / "demo.yaml", CONF / "plans" / "demo-2.yaml")
-PATIENCE = 60.0
-"""Seconds after the last record was sent until its score must be there; about 3 are usual: a checkpoint commits it."""
+PATIENCE = 180.0
+"""Seconds until the shards must have answered to the swap, and until the last record's score must be there: about 3 are usual."""
 
 
 @click.command("demo")
