@@ -12,6 +12,7 @@ from swapstream.models.lineage import author
 from swapstream.scripts.acknowledge import acknowledgements
 from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.controller import Swapped, swap
+from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.publish import Author, publish_plan
 
@@ -43,8 +44,11 @@ def swap_command(
     space = namespace or environment.job.namespace
     speaker = Author(author(), why)
     plan, _ = publish_plan(environment, space, path, speaker)
+    target = deployment or plan.name
+    if Deployments(environment).find(target) is None:
+        say(f"{space}/{target} was not submitted from here; its tokens are written all the same")
     began = time.monotonic()
-    swapped = swap(environment, space, deployment or plan.name, plan.digest, speaker)
+    swapped = swap(environment, space, target, plan.digest, speaker)
     cut = swapped.cut
     rows = cut_rows(swapped, plan.name)
     if wait:
