@@ -22,8 +22,9 @@ KAFKA_LOGGING = "broker/log4j2.properties"
 CLUSTER_ID = base64.urlsafe_b64encode(b"swapstream-local").decode().rstrip("=")
 """Kafka wants 16 bytes in base64; there is never more than one broker to tell apart."""
 FEATURES = "--feature transaction.version=1"
-"""Version 2 counts a transaction's epoch up at its commit. What Flink commits once more when it recovers is then refused as fenced,
-and logged as a failed commit though nothing is lost; with version 1 a repeated commit succeeds, so that the log tells the truth."""
+"""Version 2 counts a producer's epoch up at each commit. What Flink commits once more when it recovers, with the epoch of the
+checkpoint, is then refused as fenced, whatever transactions are named like, and logged as a failed commit though nothing is lost (the
+sink's own producer, committing twice, against Kafka 4.1). With version 1 a repeated commit succeeds: the log tells the truth."""
 COPIED = (KAFKA_LOGGING, "flink/log4j-console.properties", "flink/log4j-cli.properties")
 
 
