@@ -45,7 +45,7 @@ def swap_command(
     speaker = Author(author(), why)
     plan, _ = publish_plan(environment, space, path, speaker)
     target = deployment or plan.name
-    if Deployments(environment).find(target) is None:
+    if space == environment.job.namespace and Deployments(environment).find(target) is None:
         say(f"{space}/{target} was not submitted from here; its tokens are written all the same")
     began = time.monotonic()
     swapped = swap(environment, space, target, plan.digest, speaker)
