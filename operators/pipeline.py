@@ -197,5 +197,6 @@ class Pipeline:
         if schema is None and len(self.inputs) == 1:
             return next(iter(self.inputs.values()))
         if schema not in self.inputs:
-            raise UnknownName(f"plan {self.plan.name!r}: schema is {schema!r}, one of {', '.join(self.inputs)} is wanted")
+            said = "none was chosen" if schema is None else f"{schema!r} is none of them"
+            raise UnknownName(f"plan {self.plan.name!r} has schemas {', '.join(self.inputs)}; {said}")
         return self.inputs[schema]

@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from swapstream.models.schema import tick
+from swapstream.models.schema import Schema, tick
 from swapstream.operators.frame import Bool, Int64
+from swapstream.operators.times import Times
 from swapstream.scripts.catalogue import find_schema
 from swapstream.scripts.console import json_option, progress, say, show
 from swapstream.scripts.environment import Environment, load_environment
@@ -65,6 +66,12 @@ def _runs(times: Int64, labels: Bool) -> Iterator[tuple[int, int]]:
         yield int(times[first]), int(times[stop - 1])
 
 
+def far_from(times: Int64, schema: Schema, logged: int) -> int:
+    """How many event times (µs) are too far from a log time (ms) of all."""
+    good = Times(schema).good(times, np.full(len(times), logged))
+    return 0 if good is None else int((~good).sum())
+
+
 def head(telemetry: Telemetry, limit: int) -> Telemetry:
     """The first `limit` rows."""
     labels = None if telemetry.labels is None else telemetry.labels[:limit]
@@ -90,6 +97,9 @@ def feed_command(name: str, file: Path, schema_name: str, speed_up: float, limit
     empty = int((~np.isfinite(telemetry.values)).any(axis=1).sum())
     if empty:
         say(f"{file}: {empty} rows have empty or infinite values and will be dead letters")
+    far = far_from(telemetry.times, schema, time.time_ns() // 1_000_000)
+    if far:
+        say(f"{file}: {far} rows are further from now than schema {schema.name!r} allows and will be dead letters")
     started = time.monotonic()
     with progress("rows") as bar:
         task = bar.add_task("sending", total=len(telemetry))

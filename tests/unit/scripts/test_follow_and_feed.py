@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 
 from swapstream.jobs.partitioner import partition_of
 from swapstream.models.errors import InvalidDefinition
 from swapstream.models.manifest import Source
+from swapstream.models.schema import Field, Schema
 from swapstream.operators.anomalies import Anomaly
-from swapstream.scripts.feed import head, spans
+from swapstream.scripts.feed import far_from, head, packed, spans
 from swapstream.scripts.files import Telemetry
 from swapstream.scripts.follow import ANOMALIES, anomaly_rows, print_rows, score_rows
+from swapstream.scripts.messages import Packer
 
 ANOMALY = Anomaly(device="e-1", time=1_500_000, at="", score=3.25, threshold=1.0, values={"x": 1.0},
                   contributions={"x": 2.0, "y": -0.5}, model="m:1", digest="", plan="p", plan_digest="", epoch=2,
@@ -37,6 +40,25 @@ def test_without_labels_there_are_no_spans() -> None:
 def test_only_the_first_rows() -> None:
     first = head(telemetry("abc", [0, 1, 1]), 2)
     assert (first.devices, len(first.times), len(first.values), len(spans(first))) == (["a", "b"], 2, 2, 1)
+
+
+def test_rows_that_the_job_will_not_take_are_counted() -> None:
+    schema = Schema("s", (Field("x"),), max_ahead="1s", max_behind="1min")
+    times = np.array([0, 1_000_000, 39_999_999, 40_000_000, 101_000_000, 101_000_001])
+    assert far_from(times, schema, 100_000) == 4
+    assert far_from(times, Schema("s", (Field("x"),)), 0) == 0
+
+
+def test_a_file_becomes_columnar_messages() -> None:
+    schema = Schema("s", (Field("x"),), layout="columnar")
+    batches = list(packed(telemetry("abaab", None), Packer(schema, 2)))
+    assert [[(message.key, message.readings) for message in batch] for batch in batches] == [
+        [(b"a", 2), (b"b", 2)], [(b"a", 1)]]
+
+
+def test_a_reading_among_others_is_known_by_its_index(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows(anomaly_rows(msgspec.structs.replace(ANOMALY, index=4).encode()), ANOMALIES, as_json=False)
+    assert "3:17[4]" in capsys.readouterr().out
 
 
 def test_an_anomaly_is_a_line_under_a_heading_or_json(capsys: pytest.CaptureFixture[str]) -> None:

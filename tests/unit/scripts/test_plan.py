@@ -68,6 +68,22 @@ def test_a_plan_that_can_not_be_deployed_is_refused(folder: Path, text: str, err
         run(folder, "check", "bad.yaml")
 
 
+def test_each_schema_has_its_parts() -> None:
+    plan = deployable(
+        "p", schema=("pumps", "fans"), of={"f:1": "fans"}, routes=(route(type="fans", champion="f:1"),), champion="a:1"
+    ).plan
+    assert [part for part in flat(plan) if part not in ("name", "digest")] == [
+        "schema of pumps",
+        "extractor of pumps.0",
+        "schema of fans",
+        "extractor of fans.0",
+        "fans/*: champion",
+        "*: champion",
+        "devices.max",
+        "devices.evict_after",
+    ]
+
+
 def test_every_part_has_a_name_of_its_own() -> None:
     plan = deployable(
         "p",

@@ -206,6 +206,19 @@ def test_the_command_from_csv_to_json(models: tuple[Artifact, Artifact], tmp_pat
     assert (tmp_path / "plot.png").stat().st_size > 1_000
 
 
+def test_of_several_schemas_one_is_tried(models: tuple[Artifact, Artifact], tmp_path: Path) -> None:
+    invoke(tmp_path, models)
+    (tmp_path / "fan.yaml").write_text("{fields: [speed], type_key: kind, type: fan}")
+    (tmp_path / "plan.yaml").write_text(
+        "{name: p, schema: [pump.yaml, fan.yaml], routes: [{type: pump, champion: 'zscore:1'}]}")
+    arguments = ["--env", str(tmp_path / "env.yaml"), "try", str(tmp_path / "plan.yaml"), str(tmp_path / "pump.csv"), "--json"]
+    found = CliRunner().invoke(cli, [*arguments, "--schema", "pump"])
+    assert json.loads(found.stdout)["records"] == 299
+    unsaid = CliRunner().invoke(cli, arguments)
+    assert unsaid.exit_code != 0
+    assert "has schemas pump, fan; none was chosen" in str(unsaid.exception) + unsaid.output
+
+
 def test_the_command_prints_a_table_that_fits(models: tuple[Artifact, Artifact], tmp_path: Path) -> None:
     done = invoke(tmp_path, models)
     assert "champion zscore:1" in done.stdout
