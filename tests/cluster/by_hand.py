@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -52,11 +53,11 @@ class FlinkByHand:
     def stop(self) -> None:
         """The processes and what they started."""
         for process in self.processes:
-            children = psutil.Process(process.pid).children(recursive=True)
+            children = self._below(process)
             process.kill()
             process.wait()
             for child in children:
-                if child.is_running():
+                with suppress(psutil.NoSuchProcess):
                     child.kill()
 
     def log(self, name: str) -> str:
@@ -64,8 +65,12 @@ class FlinkByHand:
 
     def workers(self) -> list[psutil.Process]:
         """The Python processes that run functions."""
-        below = [child for process in self.processes for child in psutil.Process(process.pid).children(recursive=True)]
-        return [child for child in below if "python" in child.name()]
+        return [child for process in self.processes for child in self._below(process) if "python" in child.name()]
+
+    def _below(self, process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):  # it may have ended while starting
+            return psutil.Process(process.pid).children(recursive=True)
+        return []
 
     def _process(self, name: str) -> subprocess.Popen[bytes]:
         with (self.home / "log" / f"{name}.out").open("wb") as log:
@@ -84,7 +89,9 @@ class FlinkByHand:
         return {**loopback, "env.java.opts.all": java_options(), "jobmanager.rpc.port": self.rpc, "rest.port": self.rest,
                 "rest.bind-port": str(self.rest), "jobmanager.memory.process.size": "1024m",
                 "taskmanager.memory.process.size": "2048m", "taskmanager.numberOfTaskSlots": 2,
-                "execution.checkpointing.dir": f"file://{self.home}/checkpoints", "io.tmp.dirs": f"{self.home}/tmp"}
+                "execution.checkpointing.dir": f"file://{self.home}/checkpoints", "io.tmp.dirs": f"{self.home}/tmp",
+                # A TaskManager ends when that takes longer than 10 s, and here nobody starts it again.
+                "pekko.startup-timeout": "180s"}
 
 
 def _java_home() -> Path:

@@ -73,8 +73,8 @@ def away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
             found.run("bundle", "-o", found.bundle)
             yield found
         finally:
-            flink.stop()
             broker.stop()
+            flink.stop()
 
 
 @pytest.fixture(scope="module")
