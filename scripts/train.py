@@ -26,10 +26,10 @@ from swapstream.scripts.training import Input, input_of, rows_of
 Setting = int | float | str
 
 _new = [
-    click.option("--version", type=click.IntRange(min=1), help="[the next one of this name in the store]"),
+    click.option("--version", type=click.IntRange(min=1), help="Its version.  [default: the next one of this name in the store]"),
     click.option("--plan", type=click.Path(), help="Take schema and extractor from this plan."),
     click.option("--schema", help="Schema: a name in conf/schemas/ or a YAML file; with --plan, which of its schemas."),
-    click.option("--extractor", "extractors", multiple=True, help='As in "ewm(halflife=20)"; may be repeated. [identity]'),
+    click.option("--extractor", "extractors", multiple=True, help='As in "ewm(halflife=20)"; may be repeated.  [default: identity]'),
     click.option("--alarm-rate", type=click.FloatRange(0, 1, max_open=True),
                  help="Share of the given rows that may lie above the threshold. [0.001; rules: threshold 0]"),
     click.option("--threshold", type=float, help="Threshold, instead of one calibrated on the given rows."),
@@ -86,10 +86,10 @@ def train_command(environment: str, kind: str, file: str, name: str, columns: Co
 @click.command("pack")
 @click.argument("model", type=click.Path())
 @click.option("--sample", required=True, type=click.Path(), help="Typical rows: a .npy file of shape (rows, features) or (rows, T, F).")
-@click.option("--name", help="Name of the model. [the file's]")
+@click.option("--name", help="Name of the model.  [default: the file's]")
 @click.option("--features", help="Names of the features in the order of the columns, with commas; or give --plan or --schema.")
-@click.option("--score", type=click.Choice(SCORES), help="How the output becomes the score: greater is more abnormal. [output]")
-@click.option("--output", help="Output of the graph that is read. [the only one of floating point]")
+@click.option("--score", type=click.Choice(SCORES), help="How the output becomes the score: greater is more abnormal.  [default: output]")
+@click.option("--output", help="Output of the graph that is read.  [default: the only one of floating point]")
 @click.option("--column", type=click.IntRange(min=0), help="Column of that output: a classifier's probability of this class.")
 @_making
 @click.pass_obj
