@@ -34,7 +34,8 @@ class DeviceTable:
 
     def __init__(self, layout: Layout, retention: Retention = DEFAULT_RETENTION, capacity: int = 64) -> None:
         self.layout, self.retention = layout, retention
-        self.columns: dict[str, Float64] = {name: np.zeros((capacity, w)) for name, w in layout.columns.items()}
+        self._places = _places(layout.columns)
+        self._data: Float64 = np.zeros((capacity, sum(layout.columns.values())))
         self.rings: dict[str, Float64] = {
             name: np.zeros((capacity, *size)) for name, (_, *size) in layout.rings.items()
         }
@@ -63,6 +64,11 @@ class DeviceTable:
         """Log clock (ms) at each device's last record, in the order of `devices`."""
         return self.recency.seen[self._by_age()]
 
+    @property
+    def columns(self) -> dict[str, Float64]:
+        """Views of the columns, good until the next device comes."""
+        return {name: self._data[:, place] for name, place in self._places.items()}
+
     # -- records
 
     def slots(self, devices: Sequence[str], log_times: Int64) -> Int64:
@@ -84,6 +90,15 @@ class DeviceTable:
             self._release()
         self._unwritten[slots] = True
         return slots
+
+    def state(self, slots: Int64) -> dict[str, Float64]:
+        """Columns of these slots, copied. A row lies in one piece, since in a large table its place in memory is what costs."""
+        data = self._data[slots]
+        return {name: np.ascontiguousarray(data[:, place]) for name, place in self._places.items()}
+
+    def keep(self, slots: Int64, state: dict[str, Float64]) -> None:
+        """Write columns of these slots."""
+        self._data[slots] = np.concatenate([state[name] for name in self._places], axis=1)
 
     def retain(self, retention: Retention) -> None:
         """From the next record on, under other bounds."""
@@ -162,8 +177,7 @@ class DeviceTable:
             self._slots[device] = slot
             slots.append(slot)
         self._grow(len(self.names))
-        for array in self.columns.values():
-            array[slots] = 0.0
+        self._data[slots] = 0.0
         self._written[slots] = 0
         self._renewed[slots] = True
         return slots[-1]
@@ -195,7 +209,7 @@ class DeviceTable:
         self.recency.grow(capacity)
         self._unwritten, self._renewed = _padded(self._unwritten, capacity), _padded(self._renewed, capacity)
         self._written = _padded(self._written, capacity)
-        self.columns = {name: _padded(array, capacity) for name, array in self.columns.items()}
+        self._data = _padded(self._data, capacity)
         self.rings = {name: _padded(array, capacity) for name, array in self.rings.items()}
 
     def _by_age(self) -> Int64:
@@ -231,14 +245,15 @@ class DeviceTable:
         if renewed is None or written is None:
             renewed, written = np.ones(len(slots), bool), np.zeros(len(slots), np.int64)
         names = self.names
-        fresh = {counter: self.columns[counter][slots, 0].astype(np.int64) - written for counter in self._counters()}
+        columns = self.state(slots)
+        fresh = {counter: columns[counter][:, 0].astype(np.int64) - written for counter in self._counters()}
         return DeviceRows(
             slots,
             renewed,
             [names[slot] for slot in slots[renewed].tolist()],  # type: ignore[misc]
             self.recency.order[slots],
             self.recency.seen[slots],
-            {name: array[slots] for name, array in self.columns.items()},
+            columns,
             fresh,
             {ring: self._cells(ring, slots, fresh[counter]) for ring, (counter, *_) in self.layout.rings.items()},
         )
@@ -250,8 +265,8 @@ class DeviceTable:
         for slot, device in zip(slots[rows.renewed].tolist(), rows.devices, strict=True):
             self.names[slot] = device
         self.recency.order[slots], self.recency.seen[slots] = rows.order, rows.seen
-        for name, array in rows.columns.items():
-            self.columns[name][slots] = array
+        if self._places:
+            self.keep(slots, rows.columns)
         for ring, (counter, depth, _) in self.layout.rings.items():
             self._fill(ring, rows, np.minimum(rows.fresh[counter], depth))
 
@@ -314,6 +329,11 @@ class DeviceTable:
         array[rows.slots[new]] = cells[(np.cumsum(many) - many)[new], None]
         numbers = _numbers(rows.columns[counter][:, 0].astype(np.int64), many)
         array[np.repeat(rows.slots, many), numbers % depth] = cells
+
+
+def _places(columns: dict[str, int]) -> dict[str, slice]:
+    ends = np.cumsum([0, *columns.values()]).tolist()
+    return {name: slice(first, last) for name, first, last in zip(columns, ends, ends[1:], strict=False)}
 
 
 def _numbers(counts: Int64, many: Int64) -> Int64:

@@ -120,7 +120,7 @@ class Composite:
             parts = [m.extractor.step(frame.values[:, m.places], frame.times, {})[:2] for m in self.members]
             return parts[0] if len(parts) == 1 else self._join(parts, slice(None), len(frame))
         rounds = rounds_of(table.slots(frame.devices, frame.timestamps))
-        state = {column: array[rounds.slots] for column, array in table.columns.items()}
+        state = table.state(rounds.slots)
         values, times = frame.values[rounds.order], frame.times[rounds.order]
         past = readings.past_of(table, values[:, self._kept], rounds, state) if self.readings else None
         parts = [
@@ -131,8 +131,7 @@ class Composite:
         ]
         if past:
             past.keep()
-        for column, array in state.items():
-            table.columns[column][rounds.slots] = array
+        table.keep(rounds.slots, state)
         return self._join(parts, slice(None) if rounds.single else rounds.order, len(frame))
 
     def _join(self, parts: list[tuple[Float64, Bool]], order: Int64 | slice, n: int) -> tuple[Float64, Bool]:
