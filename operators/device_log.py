@@ -78,7 +78,9 @@ class DeviceLog:
             self.blocks[self._turn] = self.number
             self._turn = (self._turn + 1) % len(self.blocks)
             kept = min(self.blocks)
-            entries |= {_journal(number): None for number in range(self.oldest + 1, kept + 1)}
+            entries |= {_journal(number): None for number in range(self.oldest + 1, min(kept, self.number - 1) + 1)}
+            if kept == self.number:
+                del entries[_journal(kept)]  # contained in blocks before it was ever written
             self.oldest = kept
 
     def _cover(self, slots: int, number: int) -> None:

@@ -200,7 +200,7 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         if change.cleared:
             self.base.clear()
             self.journal.clear()
-            for key in [key for key, _ in self.table.items() if key.startswith(change.cleared)]:
+            for key in [key for key in self.table.keys() if key.startswith(change.cleared)]:  # noqa: SIM118
                 self.table.remove(key)
         for key, entry in change.table.items():
             if entry is None:
