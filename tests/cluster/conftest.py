@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from swapstream.scripts.launch import PATIENCE
+
 from .local import Cluster
 
 
@@ -14,9 +16,11 @@ from .local import Cluster
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running cluster: tests use deployments and topics of their own. It is stopped at the end, and nothing may be left."""
     found = Cluster(tmp_path_factory.mktemp("cluster"))
-    found.run("up")
-    yield found
-    found.stop()
+    try:
+        found.run("up", timeout=PATIENCE + 60)
+        yield found
+    finally:
+        found.stop()
 
 
 @pytest.fixture(scope="session")
