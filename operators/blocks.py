@@ -12,7 +12,15 @@ import numpy as np
 
 from swapstream.models.schema import Schema
 from swapstream.operators.frame import Frame, Int64, RawFrame
-from swapstream.operators.readers import SURELY_GOOD, Bad, all_of, device_detail, devices_good, finite, not_finite_detail
+from swapstream.operators.readers import (
+    SURELY_GOOD,
+    Bad,
+    all_of,
+    device_detail,
+    devices_good,
+    finite,
+    not_finite_detail,
+)
 from swapstream.operators.records import MAX_READINGS, record_type
 from swapstream.operators.times import Times
 
