@@ -29,11 +29,12 @@ def flow(job: Job) -> Any:
     def keyed(messages: list[Any]) -> Iterator[tuple[str, Any]]:
         for message in messages:
             reading = decode(message.value)
-            yield reading.id, reading
+            yield reading.id, (reading.id, reading.ts, reading.v)  # a tuple, since it may go to another process
 
-    def score(state: State | None, reading: Any) -> tuple[State, tuple[str, int, float, bool]]:
-        after, found, anomalous = step(state, reading.v)
-        return after, (reading.id, reading.ts, found, anomalous)
+    def score(state: State | None, reading: tuple[str, int, tuple[float, ...]]) -> tuple[State, tuple[str, int, float, bool]]:
+        device, when, values = reading
+        after, found, anomalous = step(state, values)
+        return after, (device, when, found, anomalous)
 
     def encoded(items: list[tuple[str, Any]]) -> list[Any]:
         return [KafkaSinkMessage(None, encode(row)) for _, row in items]
