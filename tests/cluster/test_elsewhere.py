@@ -21,7 +21,7 @@ from .local import COMMAND
 from .secured import ADMIN, SecuredBroker
 from .support import EPOCH_MS, Stand, demo_schema, send
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 VARIABLE, SECRET = "SWAPSTREAM_TEST_PASSWORD", "s3cret of swap"
 PATH, SCHEMA = demo_schema()

@@ -65,14 +65,14 @@ VICTIMS = {"worker": python_worker, "taskmanager": supervised("taskmanager-1"), 
 def test_every_record_once_whatever_is_killed(stand: Stand, victim: str) -> None:
     before = scored(stand)
     with flowing(stand, messages(), RATE) as enough:
-        wait_until(lambda: scored(stand) > before + RATE, 60, "records are scored")
+        wait_until(lambda: scored(stand) > before + RATE, 120, "records are scored")
         process = VICTIMS[victim](stand)
         process.kill()
         killed_at = scored(stand)
-        wait_until(lambda: scored(stand) > killed_at + 4 * RATE, 120, f"records are scored again after the {victim}'s end")
+        wait_until(lambda: scored(stand) > killed_at + 4 * RATE, 240, f"records are scored again after the {victim}'s end")
         enough.set()
     assert not process.is_running(), "it is another process that went on"
-    answers = stand.settle(120)
+    answers = stand.settle(240)
     assert answers.keys() == readings(stand.telemetry()).keys()
     assert [place for place, times in answers.items() if times != 1] == []
     assert failed_commits(stand) == []

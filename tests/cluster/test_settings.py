@@ -17,7 +17,7 @@ from swapstream.scripts.topics import admin
 
 from .support import EPOCH_MS, Stand, demo_schema, send, send_to, wait_until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 PATH, SCHEMA = demo_schema()
 HOUR_MS = 3_600_000

@@ -10,7 +10,7 @@ from tests.docs.tour import run, steps
 
 from .support import Stand
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 
 def test_the_tour_runs_as_it_stands(cluster: Path, tmp_path: Path) -> None:
