@@ -23,7 +23,7 @@ export PYTHONHOME="$home" PYTHONNOUSERSITE=1 LD_LIBRARY_PATH="$home/lib"
 exec "$home/bin/{binary}" "$@"
 """
 NOT_AT_WORK = re.compile(r"(^|/)(tests?|idlelib|tkinter|turtledemo|ensurepip|lib2to3|site-packages|dist-packages|config-[^/]*)/"
-                         r"|\.opt-[12]\.pyc$|^pyflink/(lib|opt|plugins|examples|licenses|log|conf)/")
+                         r"|(^|/)_tkinter\.|\.opt-[12]\.pyc$|^pyflink/(lib|opt|plugins|examples|licenses|log|conf)/")
 """What no worker imports. Flink's jars, which come with the package, are on the cluster."""
 GLIBC = re.compile(r"^(lib(c|m|pthread|dl|rt|util|resolv|anl|nsl)\.so|ld-linux|linux-vdso)")
 JOINED = re.compile(r"META-INF/(services/[^/]+|NOTICE)")

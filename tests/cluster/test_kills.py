@@ -61,7 +61,7 @@ def supervised(name: str) -> Callable[[Stand], psutil.Process]:
 VICTIMS = {"worker": python_worker, "taskmanager": supervised("taskmanager-1"), "jobmanager": supervised("jobmanager")}
 
 
-@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("victim", ["worker", "taskmanager", pytest.param("jobmanager", marks=pytest.mark.long)])
 def test_every_record_once_whatever_is_killed(stand: Stand, victim: str) -> None:
     before = scored(stand)
     with flowing(stand, messages(), RATE) as enough:

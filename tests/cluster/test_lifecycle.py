@@ -108,6 +108,7 @@ def test_a_port_that_is_taken_fails_in_one_line_before_anything_starts(running, 
     assert other.processes() == []
 
 
+@pytest.mark.long
 def test_what_does_not_come_up_is_named_with_its_log_and_nothing_is_left(tmp_path):
     text = ENVIRONMENT.replace("rpc_port: 0", "rpc_port: 0, taskmanager_memory: 64m")
     cluster = Cluster(tmp_path, text)
