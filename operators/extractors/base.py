@@ -10,7 +10,7 @@ import numpy as np
 
 from swapstream.models.errors import InvalidPlan
 from swapstream.operators.extractors.past import Past
-from swapstream.operators.extractors.rounds import Rounds
+from swapstream.operators.extractors.rounds import Rounds, single_round
 from swapstream.operators.frame import Bool, Float64, Int64
 
 State = dict[str, Float64]
@@ -29,8 +29,8 @@ class Extractor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     Every feature and every state must be the same bits however records are cut into frames (contract C6), so
     arithmetic runs elementwise over devices: numpy's ufuncs, never a sum, product, sort or `@` across rows. There are
     two ways to write one:
-    - a recursive one implements `state` and `step`; if it can do a whole frame faster it overrides `run`, with the same
-      bits;
+    - a recursive one implements `state` and one of `step` and `run`, each of which is made of the other: `run` where a
+      whole frame can be done faster than reading by reading;
     - a function of the last readings implements `depth` and `over`; the readings are kept for it, once for all such
       extractors of a plan.
 
@@ -81,7 +81,9 @@ class Extractor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         features [m, K], warming [m] (without full history: raises no anomaly) and the new state. A stateless
         extractor may get any number of readings of one device at once.
         """
-        raise NotImplementedError
+        after = {column: array.copy() for column, array in state.items()}
+        features, warming = self.run(values, times, single_round(np.arange(len(values))), after)
+        return features, warming, after
 
     def run(self, values: Float64, times: Int64, rounds: Rounds, state: State) -> tuple[Float64, Bool]:
         """All readings of a frame in the order of `rounds`; changes `state` (rows: the devices of the first round) in

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Meta
 
 from swapstream.operators.extractors.base import LIMIT, Extractor, State
-from swapstream.operators.extractors.rounds import Rounds, single_round
+from swapstream.operators.extractors.rounds import Rounds
 from swapstream.operators.frame import Bool, Float64, Int64
 
 
@@ -52,11 +52,6 @@ class ExponentiallyWeighted(Extractor, frozen=True):
 
     def state(self) -> dict[str, int]:
         return {"mean": len(self.fields), "variance": len(self.fields), "count": 1}
-
-    def step(self, values: Float64, times: Int64, state: State) -> tuple[Float64, Bool, State]:
-        after = {column: array.copy() for column, array in state.items()}
-        features, warming = self.run(values, times, single_round(np.arange(len(values))), after)
-        return features, warming, after
 
     def run(self, values: Float64, times: Int64, rounds: Rounds, state: State) -> tuple[Float64, Bool]:
         """As in the base class. Only what needs the reading before runs round by round, the rest once for the frame."""

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from swapstream.operators.extractors.base import MICROSECONDS, Extractor, State
-from swapstream.operators.extractors.rounds import Rounds, single_round
+from swapstream.operators.extractors.rounds import Rounds
 from swapstream.operators.frame import Bool, Float64, Int64
 
 
@@ -29,11 +29,6 @@ class Rate(Extractor, frozen=True):
 
     def state(self) -> dict[str, int]:
         return {"last": len(self.fields), "time": 1, "seen": 1}
-
-    def step(self, values: Float64, times: Int64, state: State) -> tuple[Float64, Bool, State]:
-        after = {column: array.copy() for column, array in state.items()}
-        features, warming = self.run(values, times, single_round(np.arange(len(values))), after)
-        return features, warming, after
 
     def run(self, values: Float64, times: Int64, rounds: Rounds, state: State) -> tuple[Float64, Bool]:
         """As in the base class, but all rounds at once."""
