@@ -34,8 +34,15 @@ def chunks(rows: Float64, size: int = BLOCK, count: int = CHUNK) -> Iterator[Flo
         yield padded(rows[whole:], size)[None]
 
 
-def in_blocks(rows: Float64, compute: Callable[[Float64], Float64]) -> Float64:
-    """Scores float64[n] of rows float64[n, F]: `compute` maps float64[b, 64, F] to float64[b, 64], each block alike."""
-    scores = [compute(chunk).reshape(-1) for chunk in chunks(rows)]
+def in_blocks(
+    rows: Float64, compute: Callable[[Float64], Float64], size: int = BLOCK, count: int = CHUNK
+) -> Float64:
+    """Scores float64[n] of rows float64[n, F]: `compute` maps float64[b, size, F] to float64[b, size], b at most `count`,
+    each block alike.
+
+    A row that overflows gets a score that is not finite, without a warning: whoever asked looks at the scores.
+    """
+    with np.errstate(all="ignore"):
+        scores = [compute(chunk).reshape(-1) for chunk in chunks(rows, size, count)]
     joined: Float64 = np.concatenate([np.empty(0), *scores])[: len(rows)]
     return joined

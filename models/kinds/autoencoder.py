@@ -80,8 +80,7 @@ class AutoencoderScorer(msgspec.Struct, frozen=True):
     activation: Callable[[Float64], Float64]
 
     def score(self, rows: Float64) -> Float64:
-        with np.errstate(all="ignore"):
-            return in_blocks(rows, self._blocks)
+        return in_blocks(rows, self._blocks)
 
     def _blocks(self, rows: Float64) -> Float64:
         scaled = values = (rows - self.mean) / self.scale

@@ -75,8 +75,7 @@ class LinearScorer(msgspec.Struct, frozen=True):
     deviation: float
 
     def score(self, rows: Float64) -> Float64:
-        with np.errstate(all="ignore"):
-            return in_blocks(rows, self._blocks)
+        return in_blocks(rows, self._blocks)
 
     def _blocks(self, rows: Float64) -> Float64:
         others = (rows * self.weights).sum(axis=2)

@@ -70,8 +70,7 @@ class LogisticScorer(msgspec.Struct, frozen=True):
     intercept: float
 
     def score(self, rows: Float64) -> Float64:
-        with np.errstate(all="ignore"):
-            return in_blocks(rows, self._blocks)
+        return in_blocks(rows, self._blocks)
 
     def _blocks(self, rows: Float64) -> Float64:
         odds = ((rows - self.mean) / self.scale * self.coefficients).sum(axis=2) + self.intercept

@@ -72,8 +72,7 @@ class MahalanobisScorer(msgspec.Struct, frozen=True):
     precision: Float64
 
     def score(self, rows: Float64) -> Float64:
-        with np.errstate(all="ignore"):
-            return in_blocks(rows, self._blocks)
+        return in_blocks(rows, self._blocks)
 
     def _blocks(self, rows: Float64) -> Float64:
         scaled = (rows - self.mean) / self.scale

@@ -9,7 +9,7 @@ import numpy as np
 
 from swapstream.models.arrays import Float64
 from swapstream.models.artifact import Artifact
-from swapstream.models.blocks import BLOCK, chunks, padded
+from swapstream.models.blocks import BLOCK, in_blocks, padded
 from swapstream.models.errors import InvalidArtifact, InvalidSettings
 from swapstream.models.graph import parse
 from swapstream.models.kinds.base import Fitted, Kind, Training
@@ -75,10 +75,7 @@ class OnnxScorer:
         return self._signature.window
 
     def score(self, rows: Float64) -> Float64:
-        with np.errstate(all="ignore"):
-            scores = [self._block(chunk[0]) for chunk in chunks(rows, self._signature.block, 1)]
-        joined: Float64 = np.concatenate([np.empty(0), *scores])[: len(rows)]
-        return joined
+        return in_blocks(rows, lambda blocks: self._block(blocks[0]), self._signature.block, 1)
 
     def _block(self, block: Float64) -> Float64:
         """A graph that fails on a block is asked row by row: a bad row must not spoil whoever is beside it."""

@@ -74,8 +74,7 @@ class PcaScorer(msgspec.Struct, frozen=True):
     transposed: Float64
 
     def score(self, rows: Float64) -> Float64:
-        with np.errstate(all="ignore"):
-            return in_blocks(rows, self._blocks)
+        return in_blocks(rows, self._blocks)
 
     def _blocks(self, rows: Float64) -> Float64:
         centered = (rows - self.mean) / self.scale - self.center
