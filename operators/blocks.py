@@ -127,9 +127,9 @@ class Blocks:
         known = devices_good(devices) if coded is None else None
         timely, whole = self._times.good(times, logged), finite(values)
         good = all_of(known, timely, whole)
-        offsets = raw.offsets[places][of_block]
+        frame = Frame(raw.partition, raw.offsets[places][of_block], logged, times, devices, values, index, coded)
         if good is None:
-            return Frame(raw.partition, offsets, logged, times, devices, values, index, coded), bad
+            return frame, bad
         for i in np.flatnonzero(~good).tolist():
             block, reading = blocks[of_block[i]], int(index[i])
             if known is not None and not known[i]:
@@ -139,9 +139,7 @@ class Blocks:
             else:
                 said = ("not_finite", not_finite_detail(self.schema.names, values[i].tolist()))
             bad.append(Bad(block.place, reading, *said))
-        keep = np.flatnonzero(good)
-        kept = [devices[i] for i in keep.tolist()]
-        return Frame(raw.partition, offsets[keep], logged[keep], times[keep], kept, values[keep], index[keep]), bad
+        return frame.take(np.flatnonzero(good)), bad
 
     def _micros(self, blocks: list[Block], of_block: Int64) -> Int64:
         ticks = joined((block.times for block in blocks), "<i8")

@@ -64,6 +64,19 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     def __len__(self) -> int:
         return len(self.devices)
 
+    def take(self, where: slice | Int64) -> Frame:
+        """Some of the readings."""
+        devices = self.devices[where] if isinstance(where, slice) else [self.devices[i] for i in where.tolist()]
+        return Frame(
+            self.partition,
+            self.offsets[where],
+            self.timestamps[where],
+            self.times[where],
+            devices,
+            self.values[where],
+            self.index[where],
+        )
+
     def by_device(self) -> tuple[list[str], Int64]:
         """Every device once, in the order of first appearance, and int64[n]: each reading's place among them."""
         if self.coded is None:

@@ -35,12 +35,11 @@ class Singles:
         logged = raw.timestamps[places]
         known, timely, whole = devices_good(devices), self._times.good(times, logged), finite(values)
         good = all_of(known, timely, whole)
+        frame = Frame(raw.partition, raw.offsets[places], logged, times, devices, values)
         if good is None:
-            return Frame(raw.partition, raw.offsets[places], logged, times, devices, values), []
+            return frame, []
         bad = list(self._explain(records, places, times, logged, good, (known, timely)))
-        keep = np.flatnonzero(good)
-        kept = [devices[i] for i in keep]
-        return Frame(raw.partition, raw.offsets[places[keep]], logged[keep], times[keep], kept, values[keep]), bad
+        return frame.take(np.flatnonzero(good)), bad
 
     def _matrix(self, records: list[Any]) -> Float64:
         numbers = chain.from_iterable(map(self._values, records))

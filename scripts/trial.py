@@ -57,7 +57,7 @@ def run_trial(part: LoadedInput, frame: Frame, labels: Bool | None = None) -> Tr
     """Score a file's records, given as one long frame, in frames as they come from Kafka."""
     started = perf_counter()
     table = part.new_table()
-    parts = [part.process(_cut(frame, first), table) for first in range(0, len(frame), FRAME)]
+    parts = [part.process(frame.take(slice(first, first + FRAME)), table) for first in range(0, len(frame), FRAME)]
     seconds = perf_counter() - started
     warming = np.concatenate([part.warming for part in parts]) if parts else np.zeros(0, bool)
     return Trial(frame, labels, warming, _roles(parts, warming), seconds)
@@ -103,18 +103,6 @@ def _row(trial: Trial, role: RoleTrial) -> dict[str, Any]:
         found = quality(devices, trial.labels[role.asked], role.alarms[role.asked], role.scores[role.asked], ranked)
         row |= msgspec.structs.asdict(found)
     return row
-
-
-def _cut(frame: Frame, first: int) -> Frame:
-    last = first + FRAME
-    return Frame(
-        frame.partition,
-        frame.offsets[first:last],
-        frame.timestamps[first:last],
-        frame.times[first:last],
-        frame.devices[first:last],
-        frame.values[first:last],
-    )
 
 
 def _roles(parts: list[Scored], warming: Bool) -> list[RoleTrial]:
