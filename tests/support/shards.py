@@ -154,6 +154,15 @@ class Worker:
         return self.shard.on_timer()
 
 
+def running(*deployables: Deployable, partition: int = 0) -> Worker:
+    """A worker that has read everything, under the first plan."""
+    parameters = Parameters()
+    parameters.publish(*deployables)
+    worker = Worker(parameters, deployables[0].digest, partition)
+    worker.read()
+    return worker
+
+
 class Stored:
     """Keyed state as Flink keeps it for a shard: what `changes` gives, gathered over time."""
 

@@ -15,7 +15,6 @@ from swapstream.operators.outputs import Emission
 from swapstream.operators.scores import ScoresFrame, decode_scores
 from tests.support.shards import (
     EWM,
-    Deployable,
     Parameters,
     Stored,
     Worker,
@@ -25,6 +24,7 @@ from tests.support.shards import (
     frame,
     reading,
     route,
+    running,
     token,
 )
 
@@ -37,15 +37,6 @@ NEWER = deployable("newer", schema=("pumps", "fans-2"), extractor=EWM, of=OF, ro
 ALL = deployable("all", schema=("belts", "pumps", "fans"), extractor=EWM, of=OF, routes=(FANS, BELTS), champion="a:1")
 ARCHIVE = deployable("archive", schema=("pumps", "fans"), of=OF, routes=(FANS,))
 COLUMNS = deployable("columns", schema="belts", extractor=EWM, champion="a:1")
-
-
-def running(*deployables: Deployable) -> Worker:
-    """A worker that has read everything, under the first plan."""
-    parameters = Parameters()
-    parameters.publish(*deployables)
-    worker = Worker(parameters, deployables[0].digest)
-    worker.read()
-    return worker
 
 
 def frames(emissions: list[Emission]) -> list[ScoresFrame]:

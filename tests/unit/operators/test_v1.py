@@ -20,7 +20,7 @@ from swapstream.operators.plan import FOR_EVER, Plan
 from swapstream.operators.scores import BEFORE_ALL, Position, decode_scores
 from swapstream.operators.shard_state import decode_raw, encode_raw
 from swapstream.operators.token import Token
-from tests.support.shards import EWM, Parameters, Worker, deployable, frame, reading, route, token
+from tests.support.shards import EWM, Parameters, Worker, deployable, frame, reading, route, running, token
 
 FOLDER = Path(__file__).parent / "v1"
 PLAN = deployable("p", extractor=("identity", *EWM), routes=(route("pump-*", champion="a:1", canary="b:1", threshold=2.5),))
@@ -30,17 +30,8 @@ def v1(name: str) -> bytes:
     return (FOLDER / f"{name}.msgpack").read_bytes()
 
 
-def worker() -> Worker:
-    """A shard that has scored two records and holds two."""
-    parameters = Parameters()
-    parameters.publish(PLAN)
-    made = Worker(parameters, PLAN.digest, partition=2)
-    made.read()
-    return made
-
-
 def lived() -> tuple[Worker, list[bytes]]:
-    made = worker()
+    made = running(PLAN, partition=2)
     payloads = [reading("pump-1", (1.0, 2.0)), reading("pump-2", (3.0, 4.0)), token(1, PLAN.digest, 99, 2), reading()]
     out = made.shard.on_frame(frame(payloads, first=10, partition=2))
     return made, [emission.value for emission in out if emission.role == "scores"]
@@ -128,7 +119,7 @@ def test_scores() -> None:
 
 def test_shard_snapshot() -> None:
     """Where models are fitted with other bits the plan has another digest: what is read is put under today's."""
-    made = worker()
+    made = running(PLAN, partition=2)
     head, table, held = msgspec.msgpack.decode(v1("shard"))
     head = msgspec.msgpack.encode({**msgspec.msgpack.decode(head), "plan": PLAN.digest})
     made.shard.restore(msgspec.msgpack.encode((head, table, held)))

@@ -18,7 +18,7 @@ from swapstream.operators.plan import Plan
 from swapstream.operators.plan_file import DevicesFile
 from swapstream.operators.retention import Retention
 from swapstream.operators.scores import BEFORE_ALL, Position, decode_scores
-from tests.support.shards import EWM, Parameters, Stored, Worker, belt, deployable, fan, frame, reading, route, token
+from tests.support.shards import EWM, Stored, Worker, belt, deployable, fan, frame, reading, route, running, token
 
 FOLDER = Path(__file__).parent / "v2"
 PLAN = deployable(
@@ -35,17 +35,9 @@ def v2(name: str) -> bytes:
     return (FOLDER / f"{name}.msgpack").read_bytes()
 
 
-def worker() -> Worker:
-    parameters = Parameters()
-    parameters.publish(PLAN)
-    made = Worker(parameters, PLAN.digest, partition=2)
-    made.read()
-    return made
-
-
 def lived() -> tuple[Worker, list[Emission]]:
     """A shard that has read messages of three schemas, one with a bad reading, and holds two."""
-    made = worker()
+    made = running(PLAN, partition=2)
     payloads = [
         reading("pump-1", (1.0, 2.0)),
         fan("fan-1", 3.0),
@@ -114,7 +106,7 @@ def test_dead_letter() -> None:
 @pytest.mark.parametrize("name", ["shard", "stored"])
 def test_state(name: str) -> None:
     """Where models are fitted with other bits the plan has another digest: what is read is put under today's."""
-    made = worker()
+    made = running(PLAN, partition=2)
     head, table, held = msgspec.msgpack.decode(v2(name))
     head = msgspec.msgpack.encode({**msgspec.msgpack.decode(head), "plan": PLAN.digest})
     if name == "shard":
