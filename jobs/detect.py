@@ -19,8 +19,8 @@ from swapstream.jobs.sinks import write_ledger, write_output
 from swapstream.jobs.sources import parameters, telemetry_frames
 from swapstream.jobs.spec import MAX_PARALLELISM, JobSpec
 from swapstream.jobs.uids import set_uids
+from swapstream.operators.assignment import Assignment
 from swapstream.operators.flink import ShardFunction, definitions_state, ledger_tag, message_type
-from swapstream.operators.shard import Assignment
 
 
 def environment(spec: JobSpec) -> StreamExecutionEnvironment:

@@ -20,13 +20,14 @@ from pyflink.datastream.state import (
 )
 
 from swapstream.models.errors import InvalidDefinition
+from swapstream.operators.assignment import Assignment
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.device_store import BASE
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.ledger import LedgerRow
 from swapstream.operators.outputs import Emission
 from swapstream.operators.pipelines import Pipelines
-from swapstream.operators.shard import Assignment, Shard
+from swapstream.operators.shard import Shard
 from swapstream.operators.shard_state import Change
 
 POLL_MS = 20

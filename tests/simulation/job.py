@@ -7,10 +7,11 @@ from random import Random
 
 import msgspec
 
+from swapstream.operators.assignment import Assignment
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.outputs import Emission
 from swapstream.operators.pipelines import Pipelines
-from swapstream.operators.shard import Assignment, Shard
+from swapstream.operators.shard import Shard
 from tests.simulation.world import World, plans
 from tests.support.shards import DEPLOYMENT, NAMESPACE, TOPIC, Parameters, Stored
 
@@ -87,7 +88,7 @@ class Job:
         """Cancelled at a checkpoint, and submitted again without state at the first record that was not answered."""
         self.save()
         starts = [
-            int(shard.held[0].offsets[0]) if shard.held else max(shard.head.last + 1, start)
+            int(shard.holding.frames[0].offsets[0]) if shard.holding else max(shard.head.last + 1, start)
             for shard, start in zip(self.shards, self.starts, strict=True)
         ]
         for partition, start in enumerate(starts):

@@ -13,15 +13,17 @@ from swapstream.models.artifact import Artifact
 from swapstream.models.build import train
 from swapstream.models.manifest import Lineage
 from swapstream.models.schema import Field, Schema, encoder, frame_encoder
+from swapstream.operators.assignment import Assignment
 from swapstream.operators.cut import Cut
-from swapstream.operators.definitions import Definitions, Kind, encode_definition
+from swapstream.operators.definitions import Definitions
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.outputs import Emission
 from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.plan import Plan
 from swapstream.operators.plan_file import PlanFile, RouteFile, resolve
-from swapstream.operators.shard import Assignment, Shard
+from swapstream.operators.shard import Shard
 from swapstream.operators.shard_state import Change
+from swapstream.operators.statement import Kind, encode_definition
 from swapstream.operators.token import Token
 
 NAMESPACE, DEPLOYMENT, TOPIC = "prod", "detect", "telemetry"

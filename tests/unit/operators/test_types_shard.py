@@ -250,7 +250,7 @@ def test_large_frames_are_decoded_in_portions_with_the_same_result(monkeypatch: 
     payloads: list[bytes | None] = [belt("b", [[i, 1.0], [i, 2.0]]) for i in range(50)]
     payloads[7], payloads[49] = None, b"\xc0"
     whole = running(COLUMNS).shard.on_frame(frame(payloads))
-    monkeypatch.setattr("swapstream.operators.shard.DECODED_AT_ONCE", 200)
+    monkeypatch.setattr("swapstream.operators.scoring.DECODED_AT_ONCE", 200)
     worker = running(COLUMNS)
     parts = worker.shard.on_frame(frame(payloads))
     assert len(frames(parts)) > 10
