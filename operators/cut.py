@@ -1,4 +1,4 @@
-"""The cut map of a swap: at which offset of each partition a plan begins. Written in the tokens' own transaction (C2)."""
+"""The cut map of a swap: where in each partition a plan begins."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import msgspec
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.wire import read
 
-VERSION = 1
+VERSION = 2
 
 
 class Cut(msgspec.Struct, frozen=True):
-    """`offsets` maps partition to the token's offset: records after it are the plan's, up to the next cut."""
+    """Where the plan of an epoch begins; up to the next cut.
+
+    - offsets: partition to the offset of its token, written in the same transaction (C2): the plan's are the records after it.
+    - arrival (since version 2): there are no tokens and no offsets. The plan begins in each shard at the first record of the next frame
+      after the shard has seen this; output and ledger record at which.
+    """
 
     namespace: str
     deployment: str
@@ -20,23 +25,29 @@ class Cut(msgspec.Struct, frozen=True):
     topic: str
     offsets: dict[int, int]
     v: int = VERSION
+    arrival: bool = False
 
     @property
     def name(self) -> str:
         return f"{self.deployment}:{self.epoch}"
 
     def covers(self, partition: int, offset: int) -> bool:
-        """Whether the record at `offset` comes after this cut. A partition that was added later is after every cut."""
-        return self.offsets.get(partition, -1) < offset
+        """Whether the record at `offset` comes after this cut. A partition that was added later is after every cut.
+
+        Of one at arrival the offset isn't known here, so it covers nothing.
+        """
+        return not self.arrival and self.offsets.get(partition, -1) < offset
 
     def encode(self) -> bytes:
-        in_order = msgspec.structs.replace(self, offsets=dict(sorted(self.offsets.items())))
+        in_order = msgspec.structs.replace(self, offsets=dict(sorted(self.offsets.items())), v=VERSION)
         return msgspec.msgpack.encode(in_order)
 
     @classmethod
     def decode(cls, body: bytes) -> Cut:
-        """Raises InvalidDefinition."""
+        """Reads version 1 as well. Raises InvalidDefinition."""
         cut = read(body, cls, InvalidDefinition, "a cut map")
-        if cut.v != VERSION:
-            raise InvalidDefinition(f"cut map of version {cut.v}: this release reads version {VERSION}")
-        return cut
+        if cut.v not in (1, VERSION):
+            raise InvalidDefinition(f"cut map of version {cut.v}: this release reads versions 1 to {VERSION}")
+        if cut.arrival and cut.offsets:
+            raise InvalidDefinition(f"cut map {cut.name}: it takes effect at arrival, so it can't have offsets")
+        return msgspec.structs.replace(cut, v=VERSION)

@@ -1,101 +1,66 @@
-"""Definitions: what travels on the compacted `parameters` topic, and the table every worker builds from it.
+"""Definitions: the table that every worker builds from the compacted `parameters` topic, and what it takes for true.
 
-A definition's key is `namespace/kind/name/digest`: compaction keeps the last of a key, so the digest in it lets the first of a
-name win for ever. Its value is an envelope (version, signed statement, key id, signature); who, when and why are part of the statement.
+A record counts when its namespace trusts who signed it (operators/trust.py) by what lies before it; everything else is refused, and
+the table stays as it was.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Literal
+from typing import NamedTuple
 
-import msgspec
-
-from swapstream.models.errors import InvalidDefinition, UnknownName
+from swapstream.models.errors import InvalidDefinition, InvalidToken, UnknownName
+from swapstream.operators.abort import Abort
 from swapstream.operators.cut import Cut
-from swapstream.operators.wire import read
+from swapstream.operators.envelope import Envelope
+from swapstream.operators.statement import Kind, Statement, open_definition
+from swapstream.operators.trust import KeyMessage, Trust
+from swapstream.operators.update import UpdateCut
 
-Kind = Literal["schema", "model", "plan", "cut"]
-VERSION = 1
-
-
-class Statement(msgspec.Struct, frozen=True):
-    """What is said, and by whom: `when` in milliseconds since the epoch, `digest` the sha256 of `body`."""
-
-    kind: Kind
-    namespace: str
-    name: str
-    digest: str
-    who: str
-    when: int
-    why: str
-    body: bytes
+MAX_TOKEN = 64 * 1024
+"""Bytes of what a token says."""
+MANY: tuple[Kind, ...] = ("plan", "key", "update")
+"""Kinds of which several may share a name: digests, the order of the log or epochs tell them apart."""
 
 
-class Envelope(msgspec.Struct, frozen=True):
-    """The outermost bytes of a definition or token. `key` names the signing key; both are empty while nothing is signed."""
+class Said(NamedTuple):
+    """A statement, and the offset at which it was made."""
 
-    v: int
-    signed: bytes
-    key: str = ""
-    signature: bytes = b""
-
-
-def digest_of(body: bytes) -> str:
-    """The sha256 of a definition's body, as hex."""
-    return hashlib.sha256(body).hexdigest()
-
-
-def encode_definition(
-    kind: Kind, namespace: str, name: str, body: bytes, who: str, when: int, why: str
-) -> tuple[str, bytes]:
-    """The key and value of a definition as they go onto `parameters`."""
-    digest = digest_of(body)
-    statement = Statement(kind, namespace, name, digest, who, when, why, body)
-    return f"{namespace}/{kind}/{name}/{digest}", msgspec.msgpack.encode(
-        Envelope(VERSION, msgspec.msgpack.encode(statement))
-    )
-
-
-def decode_definition(value: bytes) -> Statement:
-    """Read a definition. Raises InvalidDefinition when it is not one, or its body is not what its digest says."""
-    envelope = read(value, Envelope, InvalidDefinition, "a definition")
-    if envelope.v != VERSION:
-        raise InvalidDefinition(f"definition of version {envelope.v}: this release reads version {VERSION}")
-    statement = read(envelope.signed, Statement, InvalidDefinition, "a definition")
-    if digest_of(statement.body) != statement.digest:
-        raise InvalidDefinition(
-            f"{statement.kind} {statement.name!r}: the body's sha256 is not {statement.digest[:12]}…"
-        )
-    return statement
+    offset: int
+    statement: Statement
 
 
 class Definitions:
-    """All definitions read so far. The lowest offset of a schema's or model's name wins; plans are told apart by their digest."""
+    """All definitions read so far. The lowest offset of a name wins; plans are told apart by their digest, updates by their epoch."""
 
     def __init__(self) -> None:
         self.position = 0
-        self._by_digest: dict[tuple[str, Kind, str], tuple[int, Statement]] = {}
-        self._first: dict[tuple[str, Kind, str], tuple[int, Statement]] = {}
+        self._by_digest: dict[tuple[str, Kind, str], Said] = {}
+        self._first: dict[tuple[str, Kind, str], Said] = {}
+        self._cuts: dict[tuple[str, str], dict[int, tuple[int, Cut]]] = {}  # by deployment: epoch to offset and cut
+        self._updates: dict[tuple[str, str], tuple[int, UpdateCut]] = {}
+        self.trust = Trust()
+
+    # -- reading the log
 
     def add(self, offset: int, value: bytes | None) -> Statement | None:
-        """Take the record at `offset`; returns what it says, None for a tombstone.
+        """Take the record at `offset`; returns what it says, None for a tombstone: what was defined stays so.
 
-        Raises InvalidDefinition for a record that is none, or that comes too late for its name; `position` moves on either way.
+        Raises InvalidDefinition for a record that is none, that nobody trusted has signed, or that comes too late for its name;
+        `position` moves on either way.
         """
         self.position = max(self.position, offset + 1)
         if value is None:
             return None
-        statement = decode_definition(value)
-        space, kind, digest = statement.namespace, statement.kind, statement.digest
-        lowest(self._by_digest, (space, kind, digest), offset, statement)
-        first = lowest(self._first, (space, kind, statement.name), offset, statement)
-        if kind != "plan" and first.digest != digest:
-            raise InvalidDefinition(
-                f"{kind} {statement.name!r} is defined already with digest {first.digest[:12]}…, {digest[:12]}… comes too late"
-            )
+        statement, envelope = open_definition(value)
+        if statement.kind == "key":
+            message = KeyMessage.decode(statement.body)
+            _same(statement, message.key)
+            self.trust.add(offset, statement.namespace, message, envelope)
+        else:
+            self.trust.check(envelope, "definition", statement.namespace, offset)
+        self._keep(Said(offset, statement))
         return statement
 
     def read(self, offset: int, value: bytes | None) -> None:
@@ -103,19 +68,60 @@ class Definitions:
         with suppress(InvalidDefinition):
             self.add(offset, value)
 
+    def _keep(self, said: Said) -> None:
+        kind = said.statement.kind
+        if kind == "update":
+            self._keep_update(said)
+            return
+        cut = _cut_of(said.statement) if kind == "cut" else None
+        if kind == "abort":
+            abort = Abort.decode(said.statement.body)
+            _same(said.statement, abort.name, abort.namespace)
+        first = self._keep_first(said)
+        if cut is not None:
+            self._cuts.setdefault((cut.namespace, cut.deployment), {})[cut.epoch] = first.offset, cut
+
+    def _keep_first(self, said: Said) -> Said:
+        statement = said.statement
+        space, kind, digest = statement.namespace, statement.kind, statement.digest
+        lowest(self._by_digest, (space, kind, digest), said)
+        first = lowest(self._first, (space, kind, statement.name), said)
+        if kind not in MANY and first.statement.digest != digest:
+            raise InvalidDefinition(
+                f"{kind} {statement.name!r} is defined already with digest {first.statement.digest[:12]}…, "
+                f"{digest[:12]}… comes too late"
+            )
+        return first
+
+    def _keep_update(self, said: Said) -> None:
+        update = UpdateCut.decode(said.statement.body)
+        cut = update.where
+        _same(said.statement, cut.deployment, cut.namespace)
+        known = self._updates.get((cut.namespace, cut.deployment))
+        if known and known[1].where.epoch > cut.epoch:
+            raise InvalidDefinition(f"update {cut.name} comes too late: the last one was {known[1].where.name}")
+        self._updates[cut.namespace, cut.deployment] = said.offset, update
+
+    # -- parts of plans
+
     def find(self, namespace: str, kind: Kind, name: str) -> Statement | None:
         """The definition that won this name, if any."""
         first = self._first.get((namespace, kind, name))
-        return first[1] if first else None
+        return first.statement if first else None
+
+    def statement(self, namespace: str, kind: Kind, digest: str, before: int | None = None) -> Statement | None:
+        """What was said with this digest, if it was (at an offset below `before`) and did not come too late for its name."""
+        said = self._by_digest.get((namespace, kind, digest))
+        if said is None or (before is not None and said.offset >= before):
+            return None
+        if kind not in MANY and self._first[namespace, kind, said.statement.name].statement.digest != digest:
+            return None
+        return said.statement
 
     def body(self, namespace: str, kind: Kind, digest: str, before: int | None = None) -> bytes | None:
-        """The body with this digest, if it was defined (at an offset below `before`) and did not come too late for its name."""
-        offset, statement = self._by_digest.get((namespace, kind, digest), (0, None))
-        if statement is None or (before is not None and offset >= before):
-            return None
-        if kind != "plan" and self._first[namespace, kind, statement.name][1].digest != digest:
-            return None
-        return statement.body
+        """The body with this digest, as `statement` finds it; None also for what is said by reference."""
+        statement = self.statement(namespace, kind, digest, before)
+        return None if statement is None or statement.where else statement.body
 
     def require(self, namespace: str, kind: Kind, digest: str) -> bytes:
         """The body with this digest. Raises UnknownName."""
@@ -124,31 +130,76 @@ class Definitions:
             raise UnknownName(f"no {kind} with digest {digest[:12]}… is defined in namespace {namespace!r}")
         return body
 
-    def names(self, namespace: str, kind: Kind) -> Iterator[Statement]:
-        """The winning definition of each name of one kind."""
+    def names(self, namespace: str, kind: Kind) -> Iterable[Statement]:
+        """The definitions of a kind that won their names, in no order."""
         return (
-            statement for (space, what, _), (_, statement) in self._first.items() if space == namespace and what == kind
+            said.statement for (space, what, _), said in self._first.items() if space == namespace and what == kind
         )
 
+    # -- what happened to a deployment
+
     def cuts(self, namespace: str, deployment: str) -> list[Cut]:
-        """A deployment's cut maps, by epoch. What is called a cut map and is none, or is another's, is passed over (C7)."""
-        found: list[Cut] = []
-        for statement in self.names(namespace, "cut"):
-            with suppress(InvalidDefinition):
-                cut = Cut.decode(statement.body)
-                if (cut.namespace, cut.deployment, cut.name) == (namespace, deployment, statement.name):
-                    found.append(cut)
-        return sorted(found, key=lambda cut: cut.epoch)
+        """The cut maps of swaps by tokens, by epoch. What is called one and is none, or is another's, was refused (C7)."""
+        known = self._cuts.get((namespace, deployment), {})
+        return [cut for _, (_, cut) in sorted(known.items()) if not cut.arrival]
+
+    def arrivals(self, namespace: str, deployment: str, before: int | None = None) -> list[Cut]:
+        """The cuts at arrival that lie below an offset, by epoch."""
+        known = self._cuts.get((namespace, deployment), {})
+        return [cut for _, (offset, cut) in sorted(known.items()) if cut.arrival and (before is None or offset < before)]
+
+    def update(self, namespace: str, deployment: str, before: int | None = None) -> UpdateCut | None:
+        """The newest update of a deployment, if it lies below `before`; of older ones nothing is kept."""
+        offset, found = self._updates.get((namespace, deployment), (0, None))
+        return found if before is None or offset < before else None
+
+    def update_cut(self, namespace: str, deployment: str) -> Cut | None:
+        """The cut map of the newest update of a deployment."""
+        found = self.update(namespace, deployment)
+        return found.where if found else None
+
+    def aborted(self, namespace: str, deployment: str, epoch: int) -> bool:
+        """Whether shards that hold at this epoch are to go on without it."""
+        return self.find(namespace, "abort", Abort(namespace, deployment, epoch).name) is not None
+
+    # -- trust
+
+    def trusted(self, namespace: str, key: str, before: int | None = None) -> bytes | None:
+        """The public bytes of a key that the namespace trusts by what lies below `before`."""
+        return self.trust.trusted(namespace, key, before)
+
+    def check_token(self, envelope: Envelope, namespace: str, before: int) -> None:
+        """Raises InvalidToken ("signature: …", "size: …") unless a key signed the token that lies trusted below `before`.
+
+        `before` is the token's parameters_end, or that of an accepted token before it in the partition where that is higher: a
+        forger could name an offset at which nobody was trusted yet, or at which a key was that has been revoked since.
+        """
+        if len(envelope.signed) > MAX_TOKEN:
+            raise InvalidToken(f"size: {len(envelope.signed)} bytes, at most {MAX_TOKEN}")
+        try:
+            self.trust.check(envelope, "token", namespace, before)
+        except InvalidDefinition as error:
+            raise InvalidToken(str(error)) from error
 
 
-def lowest(
-    table: dict[tuple[str, Kind, str], tuple[int, Statement]],
-    key: tuple[str, Kind, str],
-    offset: int,
-    statement: Statement,
-) -> Statement:
-    """Keep the statement with the lowest offset under a key, and return it."""
+def lowest(table: dict[tuple[str, Kind, str], Said], key: tuple[str, Kind, str], said: Said) -> Said:
+    """Keep what was said at the lowest offset under a key, and return it."""
     known = table.get(key)
-    if known is None or offset < known[0]:
-        table[key] = (offset, statement)
-    return table[key][1]
+    if known is None or said.offset < known.offset:
+        table[key] = said
+    return table[key]
+
+
+def _cut_of(statement: Statement) -> Cut:
+    cut = Cut.decode(statement.body)
+    _same(statement, cut.name, cut.namespace)
+    return cut
+
+
+def _same(statement: Statement, name: str, namespace: str | None = None) -> None:
+    """Raises InvalidDefinition when a statement calls its body something else than the body does itself."""
+    if (statement.name, statement.namespace) != (name, namespace or statement.namespace):
+        raise InvalidDefinition(
+            f"{statement.kind} {statement.name!r:.110} in namespace {statement.namespace!r:.110} calls itself "
+            f"{name!r:.110}, {namespace or statement.namespace!r:.110}"
+        )

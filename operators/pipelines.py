@@ -8,9 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidArtifact, InvalidPlan, UnknownName
 from swapstream.models.schema import Schema
-from swapstream.operators.definitions import Definitions, Kind
+from swapstream.operators.definitions import Definitions
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Pin, Plan
+from swapstream.operators.statement import Kind
 
 KEPT = 8
 

@@ -10,19 +10,21 @@ from __future__ import annotations
 import msgspec
 
 from swapstream.models.errors import InvalidToken
-from swapstream.operators.definitions import Envelope
+from swapstream.operators.envelope import Envelope, seal, unseal
+from swapstream.operators.signing import Signer
 from swapstream.operators.wire import read
 
 FIRST_BYTE = b"\xc1"
-VERSION = 1
-SWAP = "swap"
+SWAP, PREPARE, UPDATE = "swap", "prepare", "update"
+KINDS = (SWAP, PREPARE, UPDATE)
 
 
-class Token(msgspec.Struct, frozen=True):
+class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     """Addressed to one deployment, topic and partition. `parameters_end` says how far `parameters` must be read to judge it.
 
-    `kind` is SWAP; a deployment rejects others of its own, and skips those of deployments that run a later release.
-    `when` is in milliseconds since the epoch, `plan` a digest; epochs of a deployment only grow.
+    - kind: SWAP begins a plan. PREPARE asks whether a plan could begin, with the epoch it would have; it changes nothing. UPDATE begins
+      a plan that travels in `body` (operators/update.py). A deployment rejects other kinds, and skips what is another's.
+    - when: milliseconds since the epoch. plan: a digest. Epochs of a deployment only grow.
     """
 
     kind: str
@@ -36,14 +38,18 @@ class Token(msgspec.Struct, frozen=True):
     who: str
     when: int
     why: str
+    body: bytes = b""
 
-    def encode(self) -> bytes:
-        return FIRST_BYTE + msgspec.msgpack.encode(Envelope(VERSION, msgspec.msgpack.encode(self)))
+    def encode(self, signer: Signer | None = None) -> bytes:
+        return FIRST_BYTE + seal(msgspec.msgpack.encode(self), "token", signer)
 
     @classmethod
     def decode(cls, payload: bytes) -> Token:
-        """Raises InvalidToken for anything that starts like a token and is none of this release's."""
-        envelope = read(payload[1:], Envelope, InvalidToken, "a token")
-        if envelope.v != VERSION:
-            raise InvalidToken(f"token of version {envelope.v}: this release reads version {VERSION}")
-        return read(envelope.signed, cls, InvalidToken, "a token")
+        """What a token says, its signature not looked at. Raises InvalidToken for what starts like a token and is none."""
+        return cls.open(payload)[0]
+
+    @classmethod
+    def open(cls, payload: bytes) -> tuple[Token, Envelope]:
+        """What a token says, and the envelope that Definitions.check_token judges. Raises InvalidToken."""
+        envelope = unseal(payload[1:], "token", InvalidToken)
+        return read(envelope.signed, cls, InvalidToken, "a token"), envelope

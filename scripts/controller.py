@@ -1,107 +1,234 @@
-"""The swap controller: one Kafka transaction from a plan to its cut map (C2).
+"""The controller of a deployment: what it writes, it writes in one Kafka transaction (C2).
 
-Its transactional id is the deployment's, so of two controllers the older is fenced. The transaction times out after two seconds,
+Its transactional id is the deployment's, so of two controllers the older is fenced. A transaction times out after two seconds,
 since while it is open no reader of telemetry gets past it.
 """
 
 from __future__ import annotations
 
+import secrets
 import time
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Self
 
 import msgspec
-from kafka.errors import KafkaError, ProducerFencedError
+from kafka.errors import InvalidProducerEpochError, KafkaError, ProducerFencedError
 
 from swapstream.models.errors import ClusterError, Conflict, UnknownName
+from swapstream.operators.abort import Abort
 from swapstream.operators.cut import Cut
-from swapstream.operators.definitions import Definitions, encode_definition
+from swapstream.operators.definitions import Definitions
+from swapstream.operators.ledger import LedgerWriter
 from swapstream.operators.pipelines import missing
-from swapstream.operators.token import Token
+from swapstream.operators.plan import Plan
+from swapstream.operators.token import PREPARE, SWAP, UPDATE
+from swapstream.operators.update import Update
 from swapstream.scripts import kafka
 from swapstream.scripts.environment import Environment
-from swapstream.scripts.publish import Author, read_definitions
+from swapstream.scripts.history import Step, history, in_force, next_epoch
+from swapstream.scripts.publish import Author, Part, publish, read_definitions
+from swapstream.scripts.submitted import submitted_plan
+from swapstream.scripts.tokens import Definition, Speaker
 
 TRANSACTION_TIMEOUT_MS = 2000
+Said = tuple[list[Definition], list[bytes]]
+"""Records of `parameters` and of the ledger."""
 
 
 class Swapped(msgspec.Struct, frozen=True):
-    """What a swap did: its cut, whether it was written now (or stood there before), and how long the transaction was open."""
+    """What was written: the cut, whether it was written now (or stood there before), for how many seconds the transaction was
+    open, and when it was committed (ms since the epoch)."""
 
     cut: Cut
     written: bool
-    seconds: float
+    seconds: float = 0.0
+    committed: float = 0.0
 
 
 def swap(environment: Environment, namespace: str, deployment: str, plan: str, author: Author) -> Swapped:
-    """Write the tokens of all partitions and the cut map, together or not at all.
+    """Begin a plan in every partition, without asking the shards before; a no-op where it is in force already.
 
-    A no-op when the plan is the last cut's already. Raises UnknownName when something the plan needs is not defined, Conflict
-    when another controller fenced this one, ClusterError.
+    Raises UnknownName when something the plan needs is not defined, Conflict when another controller fenced this one, ClusterError.
     """
-    transactional_id = f"swapstream.controller.{namespace}.{deployment}"
-    # Making the producer fences every older controller and aborts what it left open.
-    producer = kafka.transactional_producer(environment, transactional_id, TRANSACTION_TIMEOUT_MS)
-    try:
-        definitions = read_definitions(environment)
-        absent = missing(definitions, namespace, plan)
+    with Controller(environment, namespace, deployment, author) as controller:
+        stands = controller.standing(plan)
+        return Swapped(stands, False) if stands else controller.swap(plan)
+
+
+class Controller:
+    """One deployment's only controller, from `with` until another one begins.
+
+    `definitions` are all that there were when it began, and its own since. Whatever it writes raises Conflict when another
+    controller fenced it, which has then written nothing, and ClusterError.
+    """
+
+    def __init__(self, environment: Environment, namespace: str, deployment: str, author: Author) -> None:
+        self.environment, self.namespace, self.deployment, self.author = environment, namespace, deployment, author
+        self.topic = environment.topics.telemetry.name
+        self.definitions = Definitions()
+        self.history: list[Step] = []
+        self._ledger = LedgerWriter(f"{namespace}/{deployment}/controller/{secrets.token_hex(8)}")
+        self._producer: Any = None
+
+    def __enter__(self) -> Self:
+        with self._refusals():
+            # Making the producer fences every older controller and aborts what it left open. Only then may epochs be read.
+            self._producer = kafka.transactional_producer(
+                self.environment, f"swapstream.controller.{self.namespace}.{self.deployment}", TRANSACTION_TIMEOUT_MS
+            )
+        try:
+            self._read(read_definitions(self.environment))
+        except BaseException:
+            self._producer.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._producer.close()
+
+    # -- what is so
+
+    @property
+    def in_force(self) -> Step | None:
+        return in_force(self.history)
+
+    def standing(self, plan: str) -> Cut | None:
+        """The cut in force, if it is this plan's."""
+        step = self.in_force
+        return step.cut if step and step.plan == plan else None
+
+    @property
+    def partitions(self) -> list[int]:
+        with self._refusals():
+            return sorted(self._producer.partitions_for(self.topic))
+
+    def next_cut(self, plan: str, **more: Any) -> Cut:
+        """A cut of the next epoch."""
+        return Cut(self.namespace, self.deployment, next_epoch(self.history), plan, self.topic, {}, **more)
+
+    # -- what can be written
+
+    def publish(self, parts: list[Part]) -> None:
+        """Define what is not defined yet. Raises Conflict for names that are taken."""
+        self._read(publish(self.environment, self.namespace, parts, self.author))
+
+    def prepare(self, plan: str) -> Swapped:
+        """Ask every shard whether it could run a plan; the cut is that of the prepare tokens. Changes nothing.
+
+        Raises UnknownName when something the plan needs is not defined.
+        """
+        self._require(plan)
+        return self._write(PREPARE, self.next_cut(plan), lambda cut, say: ([], [self._row(say, "proposed", cut)]))
+
+    def swap(self, plan: str, event: str = "accepted") -> Swapped:
+        """Begin a plan in every partition: its tokens and the cut map. Raises UnknownName as `prepare` does."""
+        self._require(plan)
+        done = self._write(
+            SWAP, self.next_cut(plan), lambda cut, say: ([say.cut(cut)], [self._row(say, event, cut)])
+        )
+        return self._took(done, "token")
+
+    def arrive(self, plan: str, event: str = "accepted") -> Swapped:
+        """Begin a plan in each shard as soon as it hears of it, ahead of its backlog. Raises UnknownName as `prepare` does."""
+        self._require(plan)
+        done = self._write(
+            None,
+            self.next_cut(plan, arrival=True),
+            lambda cut, say: ([say.cut(cut)], [self._row(say, event, cut)]),
+        )
+        return self._took(done, "arrival")
+
+    def update(self, plan: Plan, models: list[bytes]) -> Swapped:
+        """Begin a plan that travels in the tokens, with the artifacts that it needs and `parameters` does not have.
+
+        Raises InvalidDefinition when it is too large for that.
+        """
+        body = Update(plan.encode(), models).encode()
+        done = self._write(UPDATE, self.next_cut(plan.digest), lambda cut, say: ([say.update(cut, body)], []), body)
+        return self._took(done, "update")
+
+    def abort(self, epoch: int, plan: str) -> Swapped:
+        """Let shards that hold at an epoch go on without it, and then all of them under `plan`."""
+        self._require(plan)
+        abort = Abort(self.namespace, self.deployment, epoch)
+        done = self._write(
+            SWAP,
+            self.next_cut(plan),
+            lambda cut, say: (
+                [say.abort(abort), say.cut(cut)],
+                [self._row(say, "accepted", cut, f"abort of epoch {epoch}: {self.author.why}".rstrip(": "))],
+            ),
+        )
+        return self._took(done, "token")
+
+    # -- how
+
+    def _read(self, definitions: Definitions) -> None:
+        self.definitions = definitions
+        first = submitted_plan(self.environment, self.namespace, self.deployment)
+        self.history = history(definitions, self.namespace, self.deployment, first)
+
+    def _took(self, done: Swapped, how: Any) -> Swapped:
+        self.history.append(Step(done.cut.epoch, done.cut.plan, how, done.cut))
+        return done
+
+    def _require(self, plan: str) -> None:
+        absent = missing(self.definitions, self.namespace, plan)
         if absent:
             raise UnknownName(absent)
-        cuts = definitions.cuts(namespace, deployment)
-        if cuts and cuts[-1].plan == plan:
-            return Swapped(cuts[-1], False, 0.0)
-        cut = Cut(namespace, deployment, cuts[-1].epoch + 1 if cuts else 1, plan, environment.topics.telemetry.name, {})
+
+    def _row(self, speaker: Speaker, event: str, cut: Cut, reason: str | None = None) -> bytes:
+        body = self.definitions.body(self.namespace, "plan", cut.plan)
+        return speaker.row(self._ledger, event, cut, Plan.decode(body).name if body else None, reason)
+
+    def _write(
+        self, kind: str | None, cut: Cut, said: Callable[[Cut, Speaker], Said], body: bytes = b""
+    ) -> Swapped:
+        """One transaction: a token of this kind in each partition, if any, and what is said of the cut with their offsets."""
+        speaker = Speaker(self.author, int(time.time() * 1000), None)
         began = time.monotonic()
-        return Swapped(write(producer, environment, definitions, cut, author), True, time.monotonic() - began)
-    except ProducerFencedError as error:
-        raise Conflict(
-            f"another controller is swapping {namespace}/{deployment}: this one was fenced and wrote nothing"
-        ) from error
-    except KafkaError as error:
-        raise ClusterError(
-            f"swap of {namespace}/{deployment} failed: {error or type(error).__name__}; run it again"
-        ) from error
-    finally:
-        producer.close()
+        with self._refusals(), self._transaction():
+            if kind:
+                cut = msgspec.structs.replace(cut, offsets=self._send_tokens(kind, cut, speaker, body))
+            definitions, rows = said(cut, speaker)
+            topics = self.environment.topics
+            for key, value in definitions:
+                self._producer.send(topics.parameters.name, key=key, value=value)
+            for row in rows:
+                self._producer.send(topics.ledger.name, key=b"controller", value=row)
+            committed = time.time() * 1000
+        return Swapped(cut, True, time.monotonic() - began, committed)
 
-
-def write(producer: Any, environment: Environment, definitions: Definitions, cut: Cut, author: Author) -> Cut:
-    """The transaction itself; returns the cut with its offsets."""
-    when = int(time.time() * 1000)
-    producer.begin_transaction()
-    try:
+    def _send_tokens(self, kind: str, cut: Cut, speaker: Speaker, body: bytes) -> dict[int, int]:
+        end = self.definitions.position
         sent = {
-            partition: producer.send(
-                cut.topic, partition=partition, value=token(cut, partition, definitions.position, author, when).encode()
+            partition: self._producer.send(
+                cut.topic, partition=partition, value=speaker.token(kind, cut, partition, end, body)
             )
-            for partition in sorted(producer.partitions_for(cut.topic))
+            for partition in self.partitions
         }
-        producer.flush()
-        cut = msgspec.structs.replace(
-            cut, offsets={partition: future.get().offset for partition, future in sent.items()}
-        )
-        key, value = encode_definition("cut", cut.namespace, cut.name, cut.encode(), author.who, when, author.why)
-        producer.send(environment.topics.parameters.name, key=key.encode(), value=value)
-        producer.commit_transaction()
-    except ProducerFencedError:
-        raise
-    except BaseException:
-        producer.abort_transaction()
-        raise
-    return cut
+        self._producer.flush()
+        return {partition: future.get().offset for partition, future in sent.items()}
 
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._producer.begin_transaction()
+        try:
+            yield
+            self._producer.commit_transaction()
+        except (ProducerFencedError, InvalidProducerEpochError):
+            raise
+        except BaseException:
+            self._producer.abort_transaction()
+            raise
 
-def token(cut: Cut, partition: int, parameters_end: int, author: Author, when: int) -> Token:
-    """A partition's token of a swap."""
-    return Token(
-        "swap",
-        cut.namespace,
-        cut.deployment,
-        cut.epoch,
-        cut.plan,
-        cut.topic,
-        partition,
-        parameters_end,
-        author.who,
-        when,
-        author.why,
-    )
+    @contextmanager
+    def _refusals(self) -> Iterator[None]:
+        whose = f"{self.namespace}/{self.deployment}"
+        try:
+            yield
+        except (ProducerFencedError, InvalidProducerEpochError) as error:
+            raise Conflict(f"another controller has taken over {whose}: this one was fenced and wrote nothing") from error
+        except KafkaError as error:
+            raise ClusterError(f"{whose}: {error or type(error).__name__}; run it again: what was written is found then") from error

@@ -10,8 +10,9 @@ import msgspec
 
 from swapstream.models.errors import Conflict
 from swapstream.models.gate import check
-from swapstream.operators.definitions import Definitions, Kind, digest_of, encode_definition
+from swapstream.operators.definitions import Definitions
 from swapstream.operators.plan import Plan
+from swapstream.operators.statement import Kind, digest_of, encode_definition
 from swapstream.scripts import kafka
 from swapstream.scripts.catalogue import Files, read_plan
 from swapstream.scripts.environment import Environment

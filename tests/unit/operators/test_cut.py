@@ -33,5 +33,14 @@ def test_other_bytes_are_refused(body: bytes) -> None:
 
 
 def test_another_version_is_refused() -> None:
-    with pytest.raises(InvalidDefinition, match="version 2"):
-        Cut.decode(msgspec.structs.replace(CUT, v=2).encode())
+    later = msgspec.msgpack.encode(msgspec.structs.replace(CUT, v=3))
+    with pytest.raises(InvalidDefinition, match="version 3"):
+        Cut.decode(later)
+
+
+def test_one_at_arrival_says_where_in_no_partition() -> None:
+    cut = Cut("prod", "detect", 4, "d" * 64, "telemetry", {}, arrival=True)
+    assert Cut.decode(cut.encode()) == cut
+    assert not cut.covers(0, 10**9)
+    with pytest.raises(InvalidDefinition, match="it can't have offsets"):
+        Cut.decode(msgspec.structs.replace(cut, offsets={0: 1}).encode())

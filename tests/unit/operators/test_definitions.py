@@ -8,15 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapstream.models.errors import InvalidDefinition, UnknownName
-from swapstream.operators.definitions import (
-    Definitions,
-    Envelope,
-    Statement,
-    decode_definition,
-    digest_of,
-    encode_definition,
-)
+from swapstream.operators.abort import Abort
+from swapstream.operators.definitions import Definitions
+from swapstream.operators.envelope import Envelope
+from swapstream.operators.signing import Signer
+from swapstream.operators.statement import MAX_DEFINITION, Statement, decode_definition, digest_of, encode_definition
 from tests.support.shards import NAMESPACE, Parameters
+
+SIGNER = Signer.from_seed(bytes(32))
 
 
 def definition(name: str, body: bytes, kind: str = "model") -> bytes:
@@ -95,6 +94,120 @@ def test_cut_maps_are_given_by_epoch_and_what_is_none_is_passed_over() -> None:
     definitions = parameters.read(Definitions())
     assert [cut.epoch for cut in definitions.cuts(NAMESPACE, "detect")] == [9, 10]
     assert definitions.cuts("alice", "detect") == []
+
+
+def test_a_cut_map_that_is_none_takes_no_name() -> None:
+    parameters = Parameters()
+    parameters.define("cut", "detect:9", b"\xc1")
+    parameters.cut(9, "a" * 64, {0: 3})
+    assert [cut.epoch for cut in parameters.read(Definitions()).cuts(NAMESPACE, "detect")] == [9]
+
+
+def test_cuts_at_arrival_are_apart_and_have_a_place() -> None:
+    parameters = Parameters()
+    parameters.cut(1, "a" * 64, {0: 3})
+    parameters.cut(2, "b" * 64, {}, arrival=True)
+    parameters.write(parameters.records[1])
+    definitions = parameters.read(Definitions())
+    assert [cut.epoch for cut in definitions.cuts(NAMESPACE, "detect")] == [1]
+    assert [cut.epoch for cut in definitions.arrivals(NAMESPACE, "detect")] == [2]
+    assert [cut.epoch for cut in definitions.arrivals(NAMESPACE, "detect", before=2)] == [2]
+    assert definitions.arrivals(NAMESPACE, "detect", before=1) == []
+
+
+def test_an_abort_is_of_one_epoch() -> None:
+    parameters = Parameters()
+    parameters.define("abort", "detect:3", Abort(NAMESPACE, "detect", 3).encode())
+    parameters.define("abort", "detect:4", Abort(NAMESPACE, "detect", 5).encode())
+    parameters.define("abort", "detect:6", b"\x80")
+    definitions = parameters.read(Definitions())
+    assert [epoch for epoch in range(9) if definitions.aborted(NAMESPACE, "detect", epoch)] == [3]
+    assert not definitions.aborted("alice", "detect", 3)
+
+
+def test_the_same_message_again_is_a_no_op() -> None:
+    definitions = Definitions()
+    definitions.add(3, definition("m:1", b"body"))
+    definitions.add(9, definition("m:1", b"body"))
+    assert definitions.statement(NAMESPACE, "model", digest_of(b"body"), before=4) is not None
+    assert len(list(definitions.names(NAMESPACE, "model"))) == 1
+
+
+def reference(**changes: object) -> Statement:
+    made = Statement("model", NAMESPACE, "m:1", "d" * 64, "a person", 7, "", b"", 9_000_000, f"objects/{'d' * 64}")
+    return msgspec.structs.replace(made, **changes)
+
+
+def test_a_large_model_is_said_by_reference() -> None:
+    definitions = Definitions()
+    definitions.add(0, reference().encode(SIGNER))
+    found = definitions.statement(NAMESPACE, "model", "d" * 64)
+    assert found == reference()
+    assert definitions.body(NAMESPACE, "model", "d" * 64) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"where": "../objects/x"}, "where: '../objects/x' is no path below a store"),
+        ({"where": "/etc/passwd"}, "where: '/etc/passwd'"),
+        ({"where": "objects/../../x"}, "where: "),
+        ({"where": "objects//x"}, "where: "),
+        ({"where": "s3://elsewhere/x"}, "where: "),
+        ({"where": "objects\\x"}, "where: "),
+        ({"where": "objects/x\n"}, "where: "),
+        ({"where": ""}, "size: 9000000 bytes at ''|where: ''"),
+        ({"size": 0}, "size: 0 bytes"),
+        ({"size": -1}, "size: -1 bytes"),
+        ({"kind": "plan"}, "only models are said by reference"),
+        ({"body": b"x"}, "only models are said by reference"),
+        ({"digest": "../x"}, "digest: '../x'"),
+    ],
+    ids=str,
+)
+def test_a_reference_leads_below_the_store_and_nowhere_else(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidDefinition, match=message):
+        Definitions().add(0, reference(**changes).encode(SIGNER))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "/x", ".", "..", "", "a\\b", "a\n", "a:b", "a:1:2", "é", "x" * 101, "-x", "a b", "a\0"])
+def test_a_name_that_could_be_a_path_is_refused(name: str) -> None:
+    for signed in (
+        encode_definition("model", NAMESPACE, name, b"", "a person", 1, "", SIGNER),
+        encode_definition("model", name, "m:1", b"", "a person", 1, "", SIGNER),
+    ):
+        with pytest.raises(InvalidDefinition, match=r"name: allowed are letters|namespace: .*; allowed are letters"):
+            Definitions().add(0, signed[1])
+
+
+@pytest.mark.parametrize("name", ["m:1", "detect:12", "a.b_c-d", "0" * 16, "A"])
+def test_other_names_are_taken(name: str) -> None:
+    Definitions().add(0, encode_definition("model", NAMESPACE, name, b"", "a person", 1, "", SIGNER)[1])
+
+
+def test_a_signed_definition_is_at_most_a_megabyte() -> None:
+    Definitions().add(0, encode_definition("model", NAMESPACE, "m:1", bytes(MAX_DEFINITION - 1000), "a", 1, "", SIGNER)[1])
+    with pytest.raises(InvalidDefinition, match=rf"^model 'm:1': size: \d+ bytes, at most {MAX_DEFINITION}$"):
+        Definitions().add(0, encode_definition("model", NAMESPACE, "m:1", bytes(MAX_DEFINITION), "a", 1, "", SIGNER)[1])
+
+
+def test_what_earlier_releases_wrote_is_read_however_large_and_whatever_its_name() -> None:
+    parameters = Parameters()
+    parameters.define("model", "m:1", bytes(MAX_DEFINITION))
+    parameters.define("schema", "pumps/süd", b"")
+    definitions = parameters.read(Definitions())
+    assert definitions.find(NAMESPACE, "model", "m:1") is not None
+    assert definitions.find(NAMESPACE, "schema", "pumps/süd") is not None
+
+
+def test_a_tombstone_takes_nothing_away() -> None:
+    parameters = Parameters()
+    parameters.define("model", "m:1", b"body")
+    parameters.cut(1, "a" * 64, {0: 3})
+    parameters.write(None)
+    definitions = parameters.read(Definitions())
+    assert definitions.body(NAMESPACE, "model", digest_of(b"body")) == b"body"
+    assert [cut.epoch for cut in definitions.cuts(NAMESPACE, "detect")] == [1]
 
 
 def damaged(**changes: object) -> bytes:

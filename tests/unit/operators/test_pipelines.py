@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from swapstream.models.errors import SwapstreamError, UnknownName
-from swapstream.operators.definitions import Definitions, digest_of
+from swapstream.operators.definitions import Definitions
 from swapstream.operators.pipelines import KEPT, Pipelines, missing
+from swapstream.operators.statement import digest_of
 from tests.support.shards import NAMESPACE, Parameters, deployable
 
 PLAN = deployable("p", champion="a:1", challengers=("b:1",))

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from swapstream.models.errors import InvalidToken
-from swapstream.operators.definitions import Envelope
+from swapstream.operators.envelope import Envelope
 from swapstream.operators.shard import is_token
+from swapstream.operators.signing import Signer
 from swapstream.operators.token import Token
 from tests.support.shards import reading, token
 
@@ -22,6 +23,17 @@ def test_a_token_is_read_back() -> None:
     read = Token.decode(TOKEN)
     assert (read.epoch, read.plan, read.parameters_end) == (3, "d" * 64, 17)
     assert read.encode() == TOKEN
+
+
+def test_what_an_update_carries_is_signed_with_the_rest() -> None:
+    made = msgspec.structs.replace(Token.decode(TOKEN), kind="update", body=b"parameters")
+    signer = Signer.from_seed(bytes(32))
+    read, envelope = Token.open(made.encode(signer))
+    assert read == made
+    assert envelope.key == signer.id
+    assert envelope.signed_by(signer.public, "token")
+    assert not envelope.signed_by(signer.public, "definition")
+    assert not envelope.signed_by(Signer.new().public, "token")
 
 
 def test_no_reading_starts_like_a_token() -> None:

@@ -10,8 +10,9 @@ import pytest
 from swapstream.models.artifact import payload_digest
 from swapstream.models.errors import Conflict, Rejected
 from swapstream.models.store import Store
-from swapstream.operators.definitions import Definitions, decode_definition, encode_definition
+from swapstream.operators.definitions import Definitions
 from swapstream.operators.pipelines import missing
+from swapstream.operators.statement import decode_definition, encode_definition
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.publish import Author, Part, plan_parts, publish, publish_plan, read_definitions
 from tests.support.shards import FIELDS, model

@@ -14,7 +14,7 @@ from swapstream.models import Artifact, Store
 from swapstream.models.errors import InvalidArtifact, InvalidSettings, UnknownName
 from swapstream.models.kinds import scorer
 from swapstream.models.lineage import file_source
-from swapstream.operators.definitions import decode_definition
+from swapstream.operators.statement import decode_definition
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.models import models_command
 from swapstream.scripts.push import push_command
