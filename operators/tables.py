@@ -56,6 +56,10 @@ class Tables:
         """Each table in one piece."""
         return {name: table.snapshot() for name, table in self._tables.items()}
 
+    def weight(self, name_bytes: int) -> int:
+        """About how many bytes `snapshot` gives, where a device's name has `name_bytes`."""
+        return sum(len(table) * (table.layout.row_bytes + name_bytes) for table in self._tables.values())
+
     @classmethod
     def restored(cls, pipeline: Pipeline, entries: Mapping[str, bytes]) -> Tables:
         """From all entries that `changes` gave. Raises InvalidDefinition."""
