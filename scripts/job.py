@@ -145,9 +145,9 @@ class Submission:
             job=self.deployment.job, namespace=self.deployment.namespace, deployment=self.deployment.name,
             plan=plan, parameters_end=end, bootstrap=self.environment.broker.servers,
             topics={role: topic.name for role, topic in topics.items()}, partitions=len(offsets), start_offsets=offsets,
-            parallelism=self.deployment.parallelism, delivery=delivery, frame_ms=defaults.frame_ms,
+            parallelism=self.deployment.parallelism, delivery=delivery, **defaults.pace(delivery),
             checkpoint_ms=defaults.checkpoint_ms, transaction_timeout_ms=defaults.transaction_timeout_ms,
-            buffer_timeout_ms=defaults.buffer_timeout_ms, bundle_ms=defaults.bundle_ms, state_backend=defaults.state_backend,
+            state_backend=defaults.state_backend,
             kafka=self.environment.broker.security.java())
 
     def _run(self) -> None:

@@ -58,7 +58,7 @@ def with_setting(stand: Stand, old: str, new: str) -> None:
 
 
 def test_state_on_disk_survives_a_restart_and_is_not_read_as_another(cluster: Path, tmp_path: Path) -> None:
-    stand = Stand(cluster, tmp_path, "rocks", state_backend="rocksdb", buffer_timeout_ms=10, bundle_ms=20)
+    stand = Stand(cluster, tmp_path, "rocks", state_backend="rocksdb", frame_ms=20, bundle_ms=20)
     plan = stateful(stand)
     with running(stand, plan) as found:
         assert "RocksDB" in found["state_backend"]
