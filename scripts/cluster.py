@@ -19,7 +19,9 @@ from swapstream.scripts.flink_rest import ENDED, FlinkRest
 from swapstream.scripts.launch import launch, remove_socket, wait_until_ready
 from swapstream.scripts.locks import locked
 from swapstream.scripts.processes import Supervisor, marked, sweep
+from swapstream.scripts.shard_status import SHARD_COLUMNS, held_back, shards_of
 from swapstream.scripts.topics import ensure_topics, existing_topics, warn_of_differences
+from swapstream.scripts.trusting import trust_first
 
 DATA = ("kafka", "checkpoints", "savepoints", "jobs", "tmp", "logs")
 
@@ -27,7 +29,7 @@ DATA = ("kafka", "checkpoints", "savepoints", "jobs", "tmp", "logs")
 @click.command("up")
 @click.pass_obj
 def up_command(name: str) -> None:
-    """Start the broker and the Flink cluster, and create the topics.
+    """Start the broker and the Flink cluster, create the topics, and make a key that signs where nobody is trusted yet.
 
     Does nothing where they run already. Deployments that were running at the last `down` come back from their newest
     checkpoint.
@@ -50,6 +52,8 @@ def up(name: str) -> Environment:
         else:
             environment, supervisor = _start(name)
     warn_of_differences(ensure_topics(environment))
+    if not environment.broker.bootstrap:
+        trust_first(environment)
     return environment
 
 
@@ -89,7 +93,10 @@ def down(environment: Environment) -> list[int]:
 @json_option
 @click.pass_obj
 def status_command(name: str, as_json: bool) -> None:
-    """Show processes, jobs and topics. Exits with 6 when the cluster is not up."""
+    """Show processes, jobs, what each of their shards does, and topics. Exits with 6 when the cluster is not up.
+
+    A shard's lag is as of the job's last checkpoint.
+    """
     found = status(load_environment(name))
     if as_json:
         click.echo(json.dumps(found))
@@ -98,7 +105,10 @@ def status_command(name: str, as_json: bool) -> None:
              ["name", "state", "pid", "uptime", "restarts"], False, f"Processes in {found['directory']}")
         show(found["jobs"], ["deployment", "state", "job", "duration_s", "checkpoints", "failed_checkpoints"], False,
              "Jobs")
+        show(found["shards"], SHARD_COLUMNS, False, "Shards")
         show(found["topics"], ["role", "topic", "exists"], False, "Topics")
+    for line in found["held_back"]:
+        say(f"{line}; `swapstream doctor` tells what to do")
     if not found["up"]:
         say(f"the cluster is not up: {what_is_wrong(load_environment(name), found)}")
         sys.exit(ClusterError.exit_code)
@@ -118,10 +128,12 @@ def status(environment: Environment) -> dict[str, Any]:
     """Everything that `status` shows; what does not answer is empty."""
     processes = Supervisor(environment.path, recorded(environment).socket).processes()
     there = bool(processes) or not environment.starts_anything
+    jobs = _jobs(environment) if there else []
+    running = [job["deployment"] for job in jobs if job["state"] not in ENDED]
     return {"up": there and all(process.state == "RUNNING" for process in processes),
             "directory": str(environment.path), "broker": environment.broker.servers, "flink": environment.flink.url,
             "processes": [msgspec.structs.asdict(process) for process in processes],
-            "jobs": _jobs(environment) if there else [],
+            "jobs": jobs, "shards": shards_of(environment, running), "held_back": held_back(environment) if there else [],
             "topics": _topics(environment) if there else []}
 
 

@@ -20,14 +20,14 @@ from swapstream.operators.abort import Abort
 from swapstream.operators.cut import Cut
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.ledger import LedgerWriter
-from swapstream.operators.pipelines import missing
+from swapstream.operators.lookup import missing
 from swapstream.operators.plan import Plan
 from swapstream.operators.token import PREPARE, SWAP, UPDATE
 from swapstream.operators.update import Update
 from swapstream.scripts import kafka
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.history import Step, history, in_force, next_epoch
-from swapstream.scripts.publish import Author, Part, publish, read_definitions
+from swapstream.scripts.publish import Author, Part, publish, read_definitions, require_trusted
 from swapstream.scripts.submitted import submitted_plan
 from swapstream.scripts.tokens import Definition, Speaker
 
@@ -79,6 +79,7 @@ class Controller:
             )
         try:
             self._read(read_definitions(self.environment))
+            require_trusted(self.definitions, self.namespace, self.author)
         except BaseException:
             self._producer.close()
             raise
@@ -148,17 +149,23 @@ class Controller:
         done = self._write(UPDATE, self.next_cut(plan.digest), lambda cut, say: ([say.update(cut, body)], []), body)
         return self._took(done, "update")
 
-    def abort(self, epoch: int, plan: str) -> Swapped:
-        """Let shards that hold at an epoch go on without it, and then all of them under `plan`."""
+    def abort(self, epochs: list[int], plan: str | None) -> Swapped:
+        """Let shards that hold at these epochs go on without them; with `plan` all of them go on under that one then.
+
+        Without it the cut is the one in force. Raises UnknownName as `prepare` does.
+        """
+        reason = f"abort of epoch {', '.join(map(str, epochs))}" + (f": {self.author.why}" if self.author.why else "")
+        aborts = [Abort(self.namespace, self.deployment, epoch) for epoch in epochs]
+        if plan is None:
+            step = self.in_force
+            assert step is not None
+            assert step.cut is not None
+            return self._write(None, step.cut, lambda cut, say: (list(map(say.abort, aborts)), [self._row(say, "aborted", cut, reason)]))
         self._require(plan)
-        abort = Abort(self.namespace, self.deployment, epoch)
         done = self._write(
             SWAP,
             self.next_cut(plan),
-            lambda cut, say: (
-                [say.abort(abort), say.cut(cut)],
-                [self._row(say, "accepted", cut, f"abort of epoch {epoch}: {self.author.why}".rstrip(": "))],
-            ),
+            lambda cut, say: ([*map(say.abort, aborts), say.cut(cut)], [self._row(say, "aborted", cut, reason)]),
         )
         return self._took(done, "token")
 
@@ -186,7 +193,7 @@ class Controller:
         self, kind: str | None, cut: Cut, said: Callable[[Cut, Speaker], Said], body: bytes = b""
     ) -> Swapped:
         """One transaction: a token of this kind in each partition, if any, and what is said of the cut with their offsets."""
-        speaker = Speaker(self.author, int(time.time() * 1000), None)
+        speaker = Speaker(self.author, int(time.time() * 1000))
         began = time.monotonic()
         with self._refusals(), self._transaction():
             if kind:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from swapstream.jobs.partitioner import partition_of
@@ -17,13 +15,12 @@ from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import Environment, JobDefaults
 from swapstream.scripts.findings import Finding, advice, ok, unknown, wrong
 from swapstream.scripts.topics import admin, compare_topics
+from swapstream.scripts.transactions import open_transactions
 
 SAMPLE = 1_000
 """Newest messages of each telemetry partition whose keys are looked at."""
 MANY_IDS = 100_000
 """Transactional ids that a broker remembers, at some 300 bytes each, from where on it is worth a word."""
-HELD_SECONDS = 10.0
-"""A swap's transaction is open for 2 s at most: what is older holds back every reader of telemetry."""
 
 
 def broker_findings(environment: Environment) -> Iterator[Finding]:
@@ -119,18 +116,12 @@ def feature_finding(features: dict[str, dict[str, Any]]) -> Finding:
 def open_transaction_finding(client: Any, topic: str, partitions: int) -> Finding:
     """The oldest transaction that is open on telemetry: nobody reads past it."""
     try:
-        found = client.describe_producers([TopicPartition(topic, number) for number in range(partitions)])
+        old = open_transactions(client, topic, partitions)
     except KafkaError as error:
         return unknown("open transactions", f"they can't be asked for: {type(error).__name__}", f"allow Read on topic {topic}")
-    open_ones = [(producer.last_timestamp, partition.partition, producer) for partition, state in found.items()
-                 for producer in state.active_producers if producer.current_transaction_start_offset >= 0]
-    old = [each for each in sorted(open_ones, key=lambda each: each[0]) if time.time() - each[0] / 1000 > HELD_SECONDS]
     if not old:
         return ok("open transactions", f"none holds back readers of {topic}")
-    last, partition, producer = old[0]
-    return wrong("open transactions", f"{topic}-{partition}: no reader gets past offset {producer.current_transaction_start_offset}, where "
-                 f"producer {producer.producer_id} has begun one, last heard of {time.time() - last / 1000:.0f} s ago",
-                 "end that producer, or abort it with `kafka-transactions.sh abort`")
+    return wrong("open transactions", str(old[0]), "end that producer, or abort it with `kafka-transactions.sh abort`")
 
 
 def key_finding(environment: Environment, topic: str) -> Finding:

@@ -121,7 +121,7 @@ def follow_options(command: Callable[..., None]) -> Callable[..., None]:
 def anomalies_command(name: str, wait: bool, limit: int | None, start: str | None, as_json: bool) -> None:
     """Show anomalies as they arrive: what was found, by which model, and which features contributed most."""
     environment = load_environment(name)
-    found = rows(environment, environment.topics.anomalies.name, anomaly_rows, _start(start, wait), wait)
+    found = rows(environment, environment.topics.anomalies.name, anomaly_rows, start_of(start, wait), wait)
     with suppress(KeyboardInterrupt):
         print_rows(islice(found, limit), ANOMALIES, as_json)
 
@@ -132,10 +132,10 @@ def anomalies_command(name: str, wait: bool, limit: int | None, start: str | Non
 def scores_command(name: str, wait: bool, limit: int | None, start: str | None, as_json: bool) -> None:
     """Show scores as they arrive: a row for each record and each model that was asked."""
     environment = load_environment(name)
-    found = rows(environment, environment.topics.scores.name, score_rows, _start(start, wait), wait)
+    found = rows(environment, environment.topics.scores.name, score_rows, start_of(start, wait), wait)
     with suppress(KeyboardInterrupt):
         print_rows(islice(found, limit), SCORES, as_json)
 
 
-def _start(start: str | None, wait: bool) -> kafka.Start:
+def start_of(start: str | None, wait: bool) -> kafka.Start:
     return "earliest" if start == "earliest" or (start is None and not wait) else "latest"

@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Literal, Self
 
 import msgspec
@@ -215,19 +215,32 @@ def read_to_end(environment: Environment, topic: str, start: Start = "earliest",
         client.close()
 
 
+class Follower:
+    """Every committed record of a topic from where it stood when this was made, without end; None twice a second while nothing
+    arrives. `close` ends it."""
+
+    def __init__(self, environment: Environment, topic: str, start: Start) -> None:
+        self._environment, self._client = environment, consumer(environment, topic, start)
+        self._arrived: deque[Record] = deque()
+
+    def __iter__(self) -> Iterator[Record | None]:
+        return self
+
+    def __next__(self) -> Record | None:
+        if not self._arrived:
+            with broker_errors(self._environment):
+                for found in self._client.poll(timeout_ms=500).values():
+                    self._arrived.extend(map(_record, found))
+        return self._arrived.popleft() if self._arrived else None
+
+    def close(self) -> None:
+        self._client.close()
+
+
 def follow(environment: Environment, topic: str, start: Start = "latest") -> Iterator[Record | None]:
     """Every committed record from `start` on, as it arrives, without end. None twice a second while nothing arrives."""
-    client = consumer(environment, topic, start)
-    try:
-        with broker_errors(environment):
-            while True:
-                polled = client.poll(timeout_ms=500)
-                if not polled:
-                    yield None
-                for found in polled.values():
-                    yield from map(_record, found)
-    finally:
-        client.close()
+    with closing(Follower(environment, topic, start)) as records:
+        yield from records
 
 
 def _record(item: Any) -> Record:

@@ -32,6 +32,7 @@ SECTIONS = {
         Line("status", "cluster", "Show processes, jobs and topics"),
         Line("topics", "topics", "Create the topics that are missing, and show all"),
         Line("doctor", "doctor", "Look for what would go wrong: versions, topics, rights, keys"),
+        Line("keys", "keys", "Make signing keys; trust and revoke them in a namespace"),
         Line("bundle", "bundle", "Pack what a job needs on somebody else's Flink"),
     ],
     "Models and plans, without a cluster": [
@@ -44,8 +45,11 @@ SECTIONS = {
     "Running": [
         Line("submit", "job", "Run a job under a plan"),
         Line("cancel", "job", "Stop a deployment; its state can be resumed"),
-        Line("push", "push", "Publish a model"),
+        Line("push", "push", "Publish a model, or new numbers for one"),
         Line("swap", "swap", "Change the plan of a running deployment"),
+        Line("rollback", "rollback", "Go back to the plan before"),
+        Line("abort", "abort", "Give up a swap at which shards hold"),
+        Line("ledger", "ledger", "Show what happens to deployments"),
     ],
     "Telemetry and what comes of it": [
         Line("simulate", "simulate", "Send telemetry of imitated devices with known faults"),

@@ -1,6 +1,8 @@
-"""`swapstream push`: a model from the store onto `parameters`, or its next version with other numbers."""
+"""`swapstream push`: a model from the store onto `parameters`, or its next version with other numbers; at once, if wanted."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import click
 import msgspec
@@ -8,12 +10,15 @@ import msgspec
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidSettings
 from swapstream.models.gate import check
-from swapstream.models.lineage import author, file_source, lineage
+from swapstream.models.lineage import file_source, lineage
 from swapstream.models.store import Store
 from swapstream.scripts.arrays import read_parameters, read_sample
-from swapstream.scripts.console import json_option, show
+from swapstream.scripts.change import Order, carry_out, change_options
+from swapstream.scripts.console import show
 from swapstream.scripts.environment import load_environment
-from swapstream.scripts.publish import Author, Part, publish
+from swapstream.scripts.publish import Part, author_of, publish
+from swapstream.scripts.submitted import the_deployment
+from swapstream.scripts.swap import derived
 
 
 class Revision(msgspec.Struct, frozen=True):
@@ -28,21 +33,29 @@ class Revision(msgspec.Struct, frozen=True):
 @click.command("push")
 @click.argument("ref")
 @click.option("--params", type=click.Path(), help="Make the next version of REF with the numbers in this .npz file, and publish that.")
-@click.option("--threshold", type=float, help="Its threshold. [that of REF]")
+@click.option("--threshold", type=float, help="Its threshold.  [that of REF]")
 @click.option("--sample", type=click.Path(), help="Or: calibrate it on these rows, a .npy file as `pack` takes it.")
 @click.option("--alarm-rate", type=click.FloatRange(0, 1, max_open=True),
-              help="Share of the sample that may lie above the threshold. [that of REF]")
-@click.option("--namespace", help="Into which namespace [default: the environment's].")
-@click.option("--why", default="", help="The reason, for the record.")
-@json_option
+              help="Share of the sample that may lie above the threshold.  [that of REF]")
+@click.option("--now", is_flag=True, help="Make it champion at once, inside the tokens: a few kB, not prepared, not published.")
+@click.option("--at", type=click.Choice(["arrival"]), help="Publish it, and make it champion in each shard as soon as that hears of it.")
+@click.option("--deployment", help="With --now and --at: of which deployment.  [default: the only one that runs]")
+@click.option("--route", help="With --now and --at: of which route.  [those whose champion is another version, or the only one]")
+@change_options
 @click.pass_obj
-def push_command(name: str, ref: str, params: str | None, threshold: float | None, sample: str | None,
-                 alarm_rate: float | None, namespace: str | None, why: str, as_json: bool) -> None:  # fmt: skip
+def push_command(name: str, ref: str, params: str | None, threshold: float | None, sample: str | None, alarm_rate: float | None,
+                 now: bool, at: Literal["arrival"] | None, deployment: str | None, route: str | None, namespace: str | None,
+                 why: str, wait: bool, timeout: float, as_json: bool) -> None:  # fmt: skip
     """Publish model REF (name:version, or name for its newest) so that plans may refer to it.
 
     The gate checks it first. Pushing the same bytes again changes nothing; other bytes under the same name and version are
     refused. With --params the numbers must have REF's names, shapes and dtypes: `swapstream models params` writes REF's own.
+
+    With --now or --at arrival the deployment's plan changes to one with this model as champion. --now takes effect behind the
+    records that are there already, --at arrival ahead of them.
     """
+    if (now and at) or ((deployment or route) and not (now or at)):
+        raise InvalidSettings("--deployment and --route belong to --now or --at arrival, of which one can be given")
     environment = load_environment(name)
     store = Store(environment.store)
     artifact = store.get(ref)
@@ -51,8 +64,14 @@ def push_command(name: str, ref: str, params: str | None, threshold: float | Non
     elif threshold is not None or sample is not None or alarm_rate is not None:
         raise InvalidSettings("--threshold, --sample and --alarm-rate belong to the next version that --params makes")
     check(artifact)
-    space = namespace or environment.job.namespace
-    definitions = publish(environment, space, [Part("model", artifact.ref, artifact.encode())], Author(author(), why))
+    space, speaker = namespace or environment.job.namespace, author_of(environment, why)
+    if now or at:
+        target = the_deployment(environment, deployment)
+        plan, parts, epoch = derived(environment, space, target, artifact.ref, route)
+        order = Order(environment, space, target, speaker, False, wait, timeout, "accepted", at or "update", epoch)
+        carry_out(order, plan, parts, as_json)
+        return
+    definitions = publish(environment, space, [Part("model", artifact.ref, artifact.encode())], speaker)
     row = {"namespace": space, "model": artifact.ref, "digest": artifact.digest, "parameters": definitions.position}
     show([row], ["namespace", "model", "digest"], as_json)
 

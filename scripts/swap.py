@@ -2,74 +2,61 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
 import click
 
-from swapstream.models.errors import Rejected
-from swapstream.models.lineage import author
-from swapstream.scripts.acknowledge import acknowledgements
-from swapstream.scripts.console import json_option, say, show
-from swapstream.scripts.controller import Swapped, swap
-from swapstream.scripts.deployments import Deployments
-from swapstream.scripts.environment import load_environment
-from swapstream.scripts.publish import Author, publish_plan
+from swapstream.models.errors import InvalidSettings
+from swapstream.models.gate import check
+from swapstream.models.store import Store
+from swapstream.operators.plan import Plan
+from swapstream.scripts.change import Order, carry_out, change_options
+from swapstream.scripts.environment import Environment, load_environment
+from swapstream.scripts.known import Known
+from swapstream.scripts.publish import Part, author_of, plan_parts, read_definitions
+from swapstream.scripts.submitted import submitted_plan, the_deployment
 
 
 @click.command("swap")
-@click.option("--plan", "path", required=True, type=click.Path(), help="The plan to swap to.")
-@click.option("--deployment", help="Which deployment [default: the plan's name].")
-@click.option("--namespace", help="Of which namespace [default: the environment's].")
-@click.option("--why", default="", help="The reason, for the ledger.")
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until every shard has answered.")
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for.")
-@json_option
+@click.option("--plan", "path", type=click.Path(), help="The plan to swap to.")
+@click.option("--champion", metavar="NAME:VERSION", help="Or: the plan in force, with this model as champion.")
+@click.option("--route", metavar="PATTERN",
+              help="Of the route with these devices (or type/devices).  [those whose champion is another version, or the only one]")
+@click.option("--deployment", help="Which deployment.  [default: the plan's name; with --champion the only one that runs]")
+@click.option("--no-prepare", is_flag=True, help="Don't ask the shards first whether they can run it.")
+@change_options
 @click.pass_obj
-def swap_command(
-    name: str,
-    path: str,
-    deployment: str | None,
-    namespace: str | None,
-    why: str,
-    wait: bool,
-    timeout: float,
-    as_json: bool,
-) -> None:
-    """Publish a plan and what it needs, and write its tokens: one in each telemetry partition, in one transaction.
+def swap_command(name: str, path: str | None, champion: str | None, route: str | None, deployment: str | None, no_prepare: bool,
+                 namespace: str | None, why: str, wait: bool, timeout: float, as_json: bool) -> None:  # fmt: skip
+    """Change the plan of a running deployment, at one offset in each telemetry partition.
 
-    Prints the cut: the offset in each partition after which records are the new plan's. Doing it twice changes nothing.
+    Publishes the plan and what it needs, lets every shard load and check it, and writes the tokens of all partitions in one
+    transaction. Shows how each shard was prepared, where its cut lies and how long it took. A shard that refuses leaves
+    everything as it was. Doing it twice changes nothing; where it was interrupted, it is finished.
     """
+    if (path is None) == (champion is None) or (route is not None and champion is None):
+        raise InvalidSettings("swap takes --plan, or --champion and perhaps --route")
     environment = load_environment(name)
     space = namespace or environment.job.namespace
-    speaker = Author(author(), why)
-    plan, _ = publish_plan(environment, space, path, speaker)
-    target = deployment or plan.name
-    if space == environment.job.namespace and Deployments(environment).find(target) is None:
-        say(f"{space}/{target} was not submitted from here; its tokens are written all the same")
-    began = time.monotonic()
-    swapped = swap(environment, space, target, plan.digest, speaker)
-    cut = swapped.cut
-    rows = cut_rows(swapped, plan.name)
-    if wait:
-        for answer in acknowledgements(environment, cut, timeout):
-            row = next(row for row in rows if row["partition"] == answer["partition"])
-            row.update(event=answer["event"], seconds=round(time.monotonic() - began, 3))
-            say(
-                f"{cut.topic}-{answer['partition']}: {answer['event']} at offset {answer['offset']}"
-                + (f": {answer['reason']}" if answer.get("reason") else "")
-            )
-    show(rows, ["deployment", "epoch", "plan", "partition", "cut_offset", "event", "seconds"], as_json, "Cut")
-    refused = [row["partition"] for row in rows if row["event"] == "rejected"]
-    if refused:
-        raise Rejected(f"shards {refused} rejected epoch {cut.epoch}; the ledger says why")
+    based_on = None
+    if path is not None:
+        plan, parts = plan_parts(environment, path)
+        target = deployment or plan.name
+    else:
+        target = the_deployment(environment, deployment)
+        plan, parts, based_on = derived(environment, space, target, champion or "", route)
+    order = Order(environment, space, target, author_of(environment, why), not no_prepare, wait, timeout, based_on=based_on)
+    carry_out(order, plan, parts, as_json)
 
 
-def cut_rows(swapped: Swapped, plan: str) -> list[dict[str, Any]]:
-    """A cut as rows, one a partition."""
-    cut, event = swapped.cut, "written" if swapped.written else "stood before"
-    shared = {"deployment": f"{cut.namespace}/{cut.deployment}", "epoch": cut.epoch, "plan": plan, "topic": cut.topic}
-    return [
-        {**shared, "partition": partition, "cut_offset": offset, "event": event, "seconds": None}
-        for partition, offset in sorted(cut.offsets.items())
-    ]
+def derived(environment: Environment, namespace: str, deployment: str, ref: str, route: str | None) -> tuple[Plan, list[Part], int]:
+    """The plan in force with another champion, what must be defined for it, and the epoch in force. Raises SwapstreamError."""
+    known = known_of(environment, namespace, deployment)
+    artifact = known.model(ref)
+    check(artifact)
+    plan = known.with_champion(artifact, route)
+    return plan, known.parts(plan, artifact), known.in_force.epoch
+
+
+def known_of(environment: Environment, namespace: str, deployment: str) -> Known:
+    """What a deployment runs and ran, as of now."""
+    submitted = submitted_plan(environment, namespace, deployment)
+    return Known(read_definitions(environment), namespace, deployment, submitted, Store(environment.store))

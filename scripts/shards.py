@@ -1,0 +1,99 @@
+"""What each shard of a deployment is doing, as its rows on the ledger and the cut maps tell. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from swapstream.scripts.acknowledge import Row, addressed
+from swapstream.scripts.history import Step
+from swapstream.scripts.lag import Lag
+
+
+class ShardState(msgspec.Struct, frozen=True):
+    """After its newest row: the epoch in which it is and its plan's digest, since which offset, in which job; where it holds, if it
+    does, with how many bytes; why."""
+
+    epoch: int | None = None
+    plan: str | None = None
+    plan_name: str | None = None
+    since: int | None = None
+    job: str | None = None
+    holds_at: int | None = None
+    held: int | None = None
+    reason: str | None = None
+
+
+def shard_states(rows: Iterable[Row], namespace: str, deployment: str) -> dict[int, ShardState]:
+    """Partition → what its shard said last, of the rows of a ledger in their order."""
+    found: dict[int, ShardState] = {}
+    for row in rows:
+        if addressed(row, namespace, deployment) and isinstance(row.get("partition"), int):
+            found[row["partition"]] = after(found.get(row["partition"], ShardState()), row)
+    return found
+
+
+def after(state: ShardState, row: Row) -> ShardState:
+    """A shard's state after a row of its own."""
+    event, offset = row.get("event"), row.get("offset")
+    job = row.get("job") or state.job
+    if event == "activated":
+        return ShardState(row.get("epoch"), row.get("plan"), row.get("plan_name"), offset, job)
+    if event == "holding":
+        return msgspec.structs.replace(state, holds_at=offset, held=row.get("held"), reason=row.get("reason"), job=job)
+    if event in ("released", "aborted") or (event == "rejected" and offset == state.holds_at):
+        return msgspec.structs.replace(state, holds_at=None, held=None, reason=None, job=job)
+    return msgspec.structs.replace(state, job=job)
+
+
+def holding(states: Mapping[int, ShardState]) -> dict[int, ShardState]:
+    """Those that hold."""
+    return {partition: state for partition, state in sorted(states.items()) if state.holds_at is not None}
+
+
+def held_epochs(states: Mapping[int, ShardState], history: Sequence[Step]) -> list[int]:
+    """The epochs at whose tokens shards hold."""
+    places = {(partition, state.holds_at) for partition, state in holding(states).items()}
+    return [step.epoch for step in history if step.cut and places & set(step.cut.offsets.items())]
+
+
+def expected(history: Sequence[Step], partition: int, position: int | None) -> Step | None:
+    """The step in which a shard that has read up to `position` is by the cut maps: what is known of one that said nothing."""
+    passed = [
+        step for step in history
+        if step.cut is None or (position is not None and not step.cut.arrival and step.cut.covers(partition, position - 1))
+    ]  # fmt: skip
+    return passed[-1] if passed else None
+
+
+def shard_rows(
+    deployment: str,
+    ends: Mapping[int, int],
+    states: Mapping[int, ShardState],
+    history: Sequence[Step],
+    lags: Mapping[int, Lag],
+) -> list[dict[str, Any]]:
+    """A row for each partition of telemetry, whose ends are `ends`: what `status` shows."""
+    rows = []
+    for partition, end in sorted(ends.items()):
+        state, lag = states.get(partition, ShardState()), lags.get(partition)
+        step = expected(history, partition, end - lag.records if lag else None) if state.epoch is None else None
+        rows.append({
+            "deployment": deployment,
+            "partition": partition,
+            "plan": state.plan_name or (state.plan or (step.plan if step else ""))[:12] or None,
+            "plan_digest": state.plan or (step.plan if step else None),
+            "epoch": state.epoch if state.epoch is not None else step.epoch if step else None,
+            "since": state.since,
+            "behind": str(lag) if lag else None,
+            "behind_records": lag.records if lag else None,
+            "behind_s": lag.seconds if lag else None,
+            "holds_at": state.holds_at,
+            "held_bytes": state.held,
+            "reason": state.reason,
+            "newest_epoch": history[-1].epoch if history else None,
+            "said_by": state.job,
+        })  # fmt: skip
+    return rows
