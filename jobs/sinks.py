@@ -8,13 +8,13 @@ from pyflink.table import DataTypes, Schema, StatementSet, StreamTableEnvironmen
 from swapstream.jobs.connection import properties
 from swapstream.jobs.spec import JobSpec
 
-OUTPUT = ("scores", "features", "anomalies", "dead_letters")
+OUTPUT = ("scores", "features", "anomalies", "dead_letters", "snapshots")
 AT_LEAST_ONCE = "'sink.delivery-guarantee' = 'at-least-once'"
 
 
 def write_output(tables: StreamTableEnvironment, statements: StatementSet, messages: DataStream, spec: JobSpec) -> None:
-    """A stream of (topic, key, value): scores, features, anomalies and dead letters, with the job's delivery guarantee."""
-    topics = ";".join(spec.topics[role] for role in OUTPUT)
+    """A stream of (topic, key, value): scores, features, anomalies, dead letters and snapshots, with the job's delivery guarantee."""
+    topics = ";".join(spec.topics[role] for role in OUTPUT if role in spec.topics)
     guarantee = exactly_once(spec) if spec.delivery == "exactly_once" else AT_LEAST_ONCE
     create(tables, "output", "topic STRING NOT NULL METADATA, ", topics, spec, guarantee)
     insert(tables, statements, messages, "output", {"topic": DataTypes.STRING().not_null()})

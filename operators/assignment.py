@@ -8,7 +8,7 @@ import msgspec
 class Assignment(msgspec.Struct, frozen=True):
     """Who a shard is, the plan before any token, how far `parameters` was at submit.
 
-    `max_held` bounds the bytes of input a shard may hold back.
+    `max_held` bounds the bytes of input a shard may hold back. `snapshot_every_ms` of log time it publishes its state; 0: never.
     """
 
     namespace: str
@@ -17,3 +17,4 @@ class Assignment(msgspec.Struct, frozen=True):
     plan: str
     parameters_end: int
     max_held: int = 64 * 1024 * 1024
+    snapshot_every_ms: int = 0

@@ -23,6 +23,7 @@ from swapstream.operators.readers import Bad
 from swapstream.operators.reporting import Reporter
 from swapstream.operators.scoring import Scoring
 from swapstream.operators.shard_state import Change, Head, Snapshot, decode_head
+from swapstream.operators.snapshots import Snapshots, Why
 from swapstream.operators.starting import plan_at
 from swapstream.operators.tables import SEPARATOR, Tables
 from swapstream.operators.token import FIRST_BYTE
@@ -45,6 +46,8 @@ class Shard:
         self.scoring = Scoring(partition, assignment)
         self.judge = Judge(partition, assignment, definitions, pipelines)
         self.reporter = Reporter(partition, assignment)
+        whose = (assignment.namespace, assignment.deployment, assignment.topic, partition)
+        self.snapshots = Snapshots(*whose, assignment.snapshot_every_ms)
         self._everything = False
 
     # -- input
@@ -133,6 +136,7 @@ class Shard:
         epoch, plan = plan_at(int(raw.offsets[0]), self.partition, self.assignment, self.definitions, self.judge)
         self.scoring.activate(self.pipelines.get(plan), epoch)
         self.started = True
+        self._publish("start", int(raw.offsets[0]) - 1, raw, 0)
         return True
 
     def _ready(self, raw: RawFrame) -> bool:
@@ -169,7 +173,9 @@ class Shard:
             if verdict.action == "hold":
                 self.holding.put_back(raw.slice(index, len(raw)))
                 return emissions
-        return emissions + self.scoring.score(raw, start, len(raw))
+        emissions += self.scoring.score(raw, start, len(raw))
+        assert self.tables is not None
+        return emissions + self.snapshots.sent(self.head, self.tables, int(raw.timestamps[-1]))
 
     def _act(self, verdict: Verdict, raw: RawFrame, index: int) -> list[Emission]:
         """Do what was judged."""
@@ -183,6 +189,7 @@ class Shard:
             return [self.reporter.row("holding", raw, index, epoch=epoch, plan=plan, plan_name=name, reason=verdict.reason)]
         if verdict.action == "take":
             self.scoring.activate(self.pipelines.get(token.plan), token.epoch)
+            self._publish("cut", int(raw.offsets[index]), raw, index)
         event = "activated" if verdict.action == "take" else "rejected"
         return [
             self.reporter.row(
@@ -190,6 +197,11 @@ class Shard:
                 reason=verdict.reason,
             )
         ]
+
+    def _publish(self, why: Why, offset: int, raw: RawFrame, index: int) -> None:
+        """The state right behind the record at `offset`, at the log time of a record of this frame."""
+        assert self.tables is not None
+        self.snapshots.began(why, self.head, self.tables, offset, int(raw.timestamps[index]))
 
     def _name(self, plan: str) -> str | None:
         """The name of the plan in force, if that is the one with this digest."""

@@ -20,8 +20,8 @@ from swapstream.operators.wire import read
 
 VERSION = 1
 PART_BYTES = 512 * 1024
-AT_ONCE = 2
-"""Parts that go out with one frame: a large state leaves over many, so that none waits long."""
+AT_ONCE = 1024 * 1024
+"""Bytes that go out with one frame, rounded up to parts: a large state leaves over many, so that none waits long."""
 MAX_BYTES = 64 * 1024 * 1024
 MAX_CUT_BYTES = 4 * 1024 * 1024
 """What may be published at a cut, where records wait for it: some 10 ms to encode and send."""
@@ -95,37 +95,41 @@ class Snapshots:
         self._last: int | None = None
         self._waiting: deque[Emission] = deque()
 
-    def passed(self, head: Head, tables: Tables, timestamp: int) -> list[Emission]:
-        """A frame is done, the last of its records at log time `timestamp`: what is to be sent with it."""
+    def began(self, why: Why, head: Head, tables: Tables, offset: int, timestamp: int) -> None:
+        """A plan begins behind the record at `offset`."""
+        if self._every and tables.weight(NAME_BYTES) <= MAX_CUT_BYTES:
+            self._publish(why, head, tables, offset, timestamp)
+
+    def arrived(self, head: Head, offset: int, timestamp: int) -> None:
+        """An update begins behind the record at `offset`, and `head` carries it."""
+        if self._every:
+            self._publish("arrival", head, None, offset, timestamp)
+
+    def sent(self, head: Head, tables: Tables, timestamp: int) -> list[Emission]:
+        """A frame is done, the last of its records at log time `timestamp`: what goes out with it."""
         if self._last is None:
             self._last = timestamp
-        if self._every and not self._waiting and timestamp - self._last >= self._every:
-            self._take("time", head, tables, head.last, timestamp, MAX_BYTES)
+        if self._every and timestamp - self._last >= self._every and tables.weight(NAME_BYTES) <= MAX_BYTES:
+            self._publish("time", head, tables, head.last, timestamp)
         return self._next()
 
-    def began(self, why: Why, head: Head, tables: Tables, offset: int, timestamp: int) -> list[Emission]:
-        """A plan begins behind the record at `offset`. What an earlier snapshot has not sent yet gives way."""
-        if self._every:
-            self._take(why, head, tables, offset, timestamp, MAX_CUT_BYTES)
-        return self._next()
-
-    def arrived(self, head: Head, offset: int, timestamp: int) -> list[Emission]:
-        """An update begins behind the record at `offset`, and `head` carries it."""
-        return self._parts("arrival", head, None, offset, timestamp) if self._every else []
-
-    def _take(self, why: Why, head: Head, tables: Tables, offset: int, timestamp: int, limit: int) -> None:
-        if tables.weight(NAME_BYTES) <= limit:
+    def _publish(self, why: Why, head: Head, tables: Tables | None, offset: int, timestamp: int) -> None:
+        """Put the parts into line; not while a large state is still on its way."""
+        if sum(len(part.value) for part in self._waiting) > MAX_CUT_BYTES:
+            return
+        if tables is not None:
             self._last = timestamp
-            self._waiting = deque(self._parts(why, head, tables, offset, timestamp))
-
-    def _parts(self, why: Why, head: Head, tables: Tables | None, offset: int, timestamp: int) -> list[Emission]:
         at = msgspec.msgpack.encode(msgspec.structs.replace(head, last=offset))
         state = msgspec.msgpack.encode(Snapshot(at, tables.snapshot() if tables else None, []))
         parts = parts_of(state, *self._whose, offset, head.epoch, head.plan, timestamp, why)
-        return [Emission("snapshots", part.key.encode(), part.encode()) for part in parts]
+        self._waiting += [Emission("snapshots", part.key.encode(), part.encode()) for part in parts]
 
     def _next(self) -> list[Emission]:
-        return [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+        found, room = [], AT_ONCE
+        while self._waiting and room > 0:
+            found.append(self._waiting.popleft())
+            room -= len(found[-1].value)
+        return found
 
 
 def parts_of(
