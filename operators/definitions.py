@@ -138,10 +138,11 @@ class Definitions:
 
     # -- what happened to a deployment
 
-    def cuts(self, namespace: str, deployment: str) -> list[Cut]:
-        """The cut maps of swaps by tokens, by epoch. What is called one and is none, or is another's, was refused (C7)."""
+    def cuts(self, namespace: str, deployment: str, before: int | None = None) -> list[Cut]:
+        """The cut maps of swaps by tokens that lie below an offset, by epoch. What is called one and is none, or is another's, was
+        refused (C7)."""
         known = self._cuts.get((namespace, deployment), {})
-        return [cut for _, (_, cut) in sorted(known.items()) if not cut.arrival]
+        return [cut for _, (offset, cut) in sorted(known.items()) if not cut.arrival and (before is None or offset < before)]
 
     def arrivals(self, namespace: str, deployment: str, before: int | None = None) -> list[Cut]:
         """The cuts at arrival that lie below an offset, by epoch."""
