@@ -11,11 +11,14 @@ import numpy as np
 
 from swapstream.models.arrays import Array, Float64, Packed, pack_array, unpack_array
 from swapstream.models.errors import InvalidArtifact
+from swapstream.models.magic import foreign
 from swapstream.models.manifest import Manifest
 
 MAX_BYTES = 64 * 2**20
+MAX_MANIFEST = 8 * 2**20
 MAX_GOLDEN = 64
 MAX_ARRAYS = 64
+VERSION = 1
 
 _ENCODER = msgspec.msgpack.Encoder(order="deterministic")
 
@@ -60,7 +63,8 @@ class Artifact(msgspec.Struct, frozen=True, dict=True, eq=False):
         if self.golden_inputs.shape != wanted or self.golden_scores.ndim != 1 or not 1 <= wanted[0] <= MAX_GOLDEN:
             raise InvalidArtifact(
                 f"artifact {self.ref}: golden inputs {self.golden_inputs.shape} and scores {self.golden_scores.shape};"
-                f" allowed are 1 to {MAX_GOLDEN} rows of {len(self.manifest.features)} features"
+                f" allowed are 1 to {MAX_GOLDEN} rows of {len(self.manifest.features)} features",
+                "golden",
             )
 
     @property
@@ -76,16 +80,21 @@ class Artifact(msgspec.Struct, frozen=True, dict=True, eq=False):
     def encode(self) -> bytes:
         """Deterministic msgpack: equal artifacts give equal bytes."""
         payload = _pack(self.parameters, self.graph, self.golden_inputs, self.golden_scores)
-        return _ENCODER.encode(_Wire(1, self.manifest, payload))
+        return _ENCODER.encode(_Wire(VERSION, self.manifest, payload))
 
     @classmethod
     def decode(cls, data: bytes) -> Artifact:
-        """The artifact of these bytes, bit for bit. Raises InvalidArtifact for what `encode` would not have written."""
+        """The artifact of these bytes, bit for bit. Raises InvalidArtifact for what `encode` would not have written.
+
+        Bytes can't make it take more memory than a few times their own size.
+        """
         if len(data) > MAX_BYTES:
-            raise InvalidArtifact(f"artifact of {len(data)} bytes; allowed are {MAX_BYTES}")
+            raise InvalidArtifact(f"artifact of {len(data)} bytes; allowed are {MAX_BYTES}", "size")
         artifact = _unpack(_decode(data))
         if artifact.encode() != data:
-            raise InvalidArtifact(f"artifact {artifact.ref}: bytes are not in the canonical order")
+            raise InvalidArtifact(
+                f"artifact {artifact.ref}: bytes in another order; allowed is the canonical one", "format"
+            )
         return artifact
 
 
@@ -100,18 +109,25 @@ def _decode(data: bytes) -> _Wire:
     try:
         wire = _DECODER.decode(data)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        line = " ".join(str(error).split())
-        raise InvalidArtifact(f"not an artifact: {line or type(error).__name__}") from error
-    if wire.v != 1:
-        raise InvalidArtifact(f"artifact version {wire.v}; this release reads 1")
-    if len(wire.payload.parameters) > MAX_ARRAYS:
-        raise InvalidArtifact(f"artifact of {len(wire.payload.parameters)} arrays; allowed are {MAX_ARRAYS}")
+        found = foreign(data) or " ".join(str(error).split()) or type(error).__name__
+        raise InvalidArtifact(f"not an artifact: {found}; allowed is what swapstream wrote, never a pickle", "format") from error
+    if wire.v != VERSION:
+        raise InvalidArtifact(f"artifact version {wire.v}; this release reads {VERSION}", "format")
+    _check_sizes(wire)
     found = _sha256(_ENCODER.encode(wire.payload))
     if found != wire.manifest.digest:
         raise InvalidArtifact(
-            f"artifact {wire.manifest.ref}: numbers have digest {found}, its manifest says {wire.manifest.digest!r}"
+            f"artifact {wire.manifest.ref}: numbers have digest {found}; its manifest says {wire.manifest.digest!r:.100}",
+            "digest",
         )
     return wire
+
+
+def _check_sizes(wire: _Wire) -> None:
+    if (arrays := len(wire.payload.parameters)) > MAX_ARRAYS:
+        raise InvalidArtifact(f"artifact of {arrays} arrays; allowed are {MAX_ARRAYS}", "size")
+    if (size := len(_ENCODER.encode(wire.manifest))) > MAX_MANIFEST:
+        raise InvalidArtifact(f"manifest of {size} bytes; allowed are {MAX_MANIFEST}", "size")
 
 
 def _unpack(wire: _Wire) -> Artifact:
@@ -124,7 +140,7 @@ def _unpack(wire: _Wire) -> Artifact:
 def _float64(packed: Packed, name: str) -> Float64:
     array = unpack_array(packed, name)
     if array.dtype != np.float64:
-        raise InvalidArtifact(f"array {name!r}: dtype {packed.dtype!r}; allowed is <f8")
+        raise InvalidArtifact(f"array {name!r}: dtype {packed.dtype!r}; allowed is <f8", "golden")
     return array.astype(np.float64, copy=False)
 
 

@@ -11,8 +11,8 @@ import msgspec
 import numpy as np
 
 from swapstream.models.arrays import Float64
+from swapstream.models.checks import close
 from swapstream.models.errors import InvalidArtifact
-from swapstream.models.gate import close
 from swapstream.models.graph import inlined, parse
 from swapstream.models.kinds.onnx import OnnxScorer
 

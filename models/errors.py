@@ -10,6 +10,8 @@
     ├── UnknownName            a model, extractor, kind, plan, schema, topic or job that nobody has defined
     ├── Conflict               the name is taken by other bytes, or somebody else got there first
     ├── Rejected               the gate refused a model: which check, which value
+    ├── Untrusted              nobody whom the namespace trusts has signed this, or nobody at hand can
+    ├── Unavailable            a store is away, or gives other bytes than were defined: later it may answer
     ├── OutOfOrder             a frame that does not follow the shard's last offset; the job restarts from its checkpoint
     └── ClusterError           a broker, Flink cluster or process that is missing, away or refuses
 """
@@ -32,7 +34,14 @@ class InvalidSchema(InvalidDefinition):
 
 
 class InvalidArtifact(InvalidDefinition):
-    """Bytes that are not a model artifact, or one that contradicts its manifest."""
+    """Bytes that are not a model artifact, or one that contradicts its manifest.
+
+    `check`: which of the gate's found it, "" where that follows from where it was raised.
+    """
+
+    def __init__(self, line: str, check: str = "") -> None:
+        super().__init__(line)
+        self.check = check
 
 
 class InvalidPlan(InvalidDefinition):
@@ -63,6 +72,18 @@ class Rejected(SwapstreamError):
     """The gate refused a model."""
 
     exit_code = 5
+
+
+class Untrusted(SwapstreamError):
+    """Nobody whom the namespace trusts has signed this, or nobody at hand can."""
+
+    exit_code = 7
+
+
+class Unavailable(SwapstreamError):
+    """A store is away, or gives other bytes than were defined."""
+
+    exit_code = 6
 
 
 class OutOfOrder(SwapstreamError):

@@ -1,109 +1,123 @@
-"""The gate: what a model must show before it may score a record (DESIGN, C3), on every shard."""
+"""The gate: what a model must show before it may score a record (DESIGN, C3), on every shard and in `swapstream check`.
+
+All checks run in order, since each may rely on those before it, and stop at the first refusal.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
-from swapstream.models.arrays import Float64
-from swapstream.models.artifact import Artifact, payload_digest
-from swapstream.models.bitwise import divergence
+from swapstream.models import checks
+from swapstream.models.artifact import MAX_BYTES, Artifact
 from swapstream.models.blocks import BLOCK
-from swapstream.models.errors import InvalidArtifact, Rejected, UnknownName
-from swapstream.models.kinds import Scorer, scorer
+from swapstream.models.checks import BUDGET
+from swapstream.models.errors import InvalidArtifact, Rejected
+from swapstream.models.finding import Check, Finding, found, refusal, refuse
+from swapstream.models.graph import RULES, load
+from swapstream.models.kinds import KINDS, Scorer, kind_of, scorer
+from swapstream.models.signature import signature
 
-BUDGET = 0.5  # seconds for a block of 64 rows, the best of TRIES
-TRIES = 3
+FORMAT = Check("format", "what swapstream wrote, never a pickle", str)
 
 
 def check(artifact: Artifact, features: Sequence[str] | None = None, budget: float = BUDGET) -> Scorer:
     """The loaded, checked and warmed scorer. `features`: what the plan's extractor yields, in order; None: don't check.
 
-    Raises Rejected, whose line is `<name:version>: <check>: <value found>; <what is wanted>`. Checks, in order: digest,
-    features, load (kind, parameters, graph), golden (scores within the manifest's tolerance), bitwise (where promised),
-    budget (seconds for a block of 64 rows).
+    `budget`: seconds for a block of 64 rows; infinite: don't check. Raises Rejected, whose line is
+    `<name:version>: <check>: <value found>; <what is allowed>`.
     """
-    _digest(artifact)
-    _features(artifact, features)
-    loaded = _load(artifact)
-    _golden(artifact, loaded)
-    _bitwise(artifact, loaded)
-    _budget(artifact, loaded, budget)
-    return loaded
+    subject = Subject(artifact, features, budget)
+    refuse(artifact.ref, subject.findings())
+    return subject.scorer
 
 
-def _digest(artifact: Artifact) -> None:
-    found = payload_digest(artifact.parameters, artifact.graph, artifact.golden_inputs, artifact.golden_scores)
-    if found != artifact.manifest.digest:
-        _reject(artifact, "digest", found, f"the manifest says {artifact.manifest.digest}")
-
-
-def _features(artifact: Artifact, features: Sequence[str] | None) -> None:
-    wanted = artifact.manifest.features
-    if features is None or tuple(features) == wanted:
-        return
-    for index, (have, want) in enumerate(zip(features, wanted, strict=False)):
-        if have != want:
-            _reject(artifact, "features", f"column {index} is {have!r}", f"the model reads {want!r} there")
-    _reject(artifact, "features", f"{len(features)} columns", f"the model reads {len(wanted)}: {', '.join(wanted)}")
-
-
-def _load(artifact: Artifact) -> Scorer:
+def unpack(data: bytes, ref: str, digest: str) -> Artifact:
+    """The artifact of bytes from elsewhere, which a plan calls `ref` and pins to `digest`. Raises Rejected."""
     try:
-        return scorer(artifact)
-    except (InvalidArtifact, UnknownName) as error:
-        raise Rejected(f"{artifact.ref}: load: {error}") from error
+        if (actual := hashlib.sha256(data).hexdigest()) != digest:
+            raise InvalidArtifact(f"{len(data)} bytes with sha256 {actual}; the plan says {digest}", "digest")
+        artifact = Artifact.decode(data)
+        if artifact.ref != ref:
+            raise InvalidArtifact(f"the artifact calls itself {artifact.ref}; the plan says {ref}", "name")
+    except InvalidArtifact as error:
+        raise Rejected(f"{ref}: {refusal(ref, FORMAT, error)}") from error
+    return artifact
 
 
-def _golden(artifact: Artifact, loaded: Scorer) -> None:
-    wanted, tolerance = artifact.golden_scores, artifact.manifest.tolerance
-    if not (np.isfinite(wanted).all() and np.isfinite(artifact.golden_inputs).all()):
-        _reject(artifact, "golden", "vectors that are not finite", "finite numbers")
-    found = loaded.score(artifact.golden_inputs)
-    if found.shape != wanted.shape:
-        _reject(artifact, "golden", f"scores of shape {found.shape}", f"{wanted.shape}, one a row")
-    if wrong := np.flatnonzero(~close(found, wanted, tolerance)).tolist():
-        row = wrong[0]
-        _reject(
-            artifact, "golden", f"row {row} scores {found[row]!r}", f"the trainer's {wanted[row]!r} within {tolerance}"
-        )
+def examine_bytes(data: bytes) -> Finding:
+    """Whether bytes are an artifact: what decoding them finds."""
+    return found("", FORMAT._replace(find=lambda: f"artifact {Artifact.decode(data).ref}"))
 
 
-def close(found: Float64, wanted: Float64, tolerance: float) -> np.typing.NDArray[np.bool_]:
-    """Which scores agree, relative to the wanted one or, where that is near zero, to the median. NaN never does."""
-    scale = np.maximum(np.abs(wanted), np.median(np.abs(wanted)))
-    with np.errstate(invalid="ignore"):
-        agrees: np.typing.NDArray[np.bool_] = np.abs(found - wanted) <= tolerance * scale
-    return agrees
+def check_budget(artifact: Artifact, loaded: Scorer, budget: float = BUDGET) -> None:
+    """The one check that depends on how busy a machine is, alone: for a scorer that was let in before. Raises Rejected."""
+    one = Check("budget", f"{budget} s", partial(checks.budget, artifact, loaded, budget))
+    refuse(artifact.ref, [found(artifact.ref, one)])
 
 
-def _bitwise(artifact: Artifact, loaded: Scorer) -> None:
-    if not artifact.manifest.bitwise:
-        return
-    row = divergence(loaded, artifact.golden_inputs)
-    if row is not None:
-        _reject(
-            artifact,
-            "bitwise",
-            f"the bits of golden row {row} depend on the batch",
-            "the manifest promises that none do",
-        )
+class Subject:
+    """A model on its way through the gate. What one check makes of it is there for those after it."""
 
+    def __init__(self, artifact: Artifact, features: Sequence[str] | None = None, budget: float = BUDGET) -> None:
+        self.artifact, self.features, self.budget = artifact, features, budget
 
-def _budget(artifact: Artifact, loaded: Scorer, budget: float) -> None:
-    rows = np.resize(artifact.golden_inputs, (BLOCK, artifact.golden_inputs.shape[1]))
-    seconds = min(_timed(loaded, rows) for _ in range(TRIES))
-    if seconds > budget:
-        _reject(artifact, "budget", f"{seconds:.3f} s for {BLOCK} rows", f"at most {budget} s")
+    @cached_property
+    def model(self) -> Any:
+        """The onnx.ModelProto, unchecked."""
+        assert self.artifact.graph is not None
+        return load(self.artifact.graph)
 
+    @cached_property
+    def scorer(self) -> Scorer:
+        """Loaded when a check first asks for it."""
+        return scorer(self.artifact)
 
-def _timed(loaded: Scorer, rows: Float64) -> float:
-    start = time.perf_counter()
-    loaded.score(rows)
-    return time.perf_counter() - start
+    def findings(self) -> Iterator[Finding]:
+        """Every check's, in order; one that is not ok is the last."""
+        for one in self.checks():
+            finding = found(self.artifact.ref, one)
+            yield finding
+            if not finding.ok:
+                return
 
+    def checks(self) -> Iterator[Check]:
+        """Nothing is loaded before all that can be seen without that is in order; slow ones come behind the budget."""
+        said = self.artifact.manifest
+        yield self._check("size", f"{MAX_BYTES} bytes", checks.size)
+        yield self._check("digest", "the manifest's", checks.digest)
+        if self.features is not None:
+            yield Check("features", "the extractor's, in order", partial(checks.features, self.artifact, self.features))
+        yield Check("kind", ", ".join(KINDS), lambda: kind_of(said.kind).NAME)
+        yield from self._parameters() if self.artifact.graph is None else self._graph()
+        if np.isfinite(self.budget):
+            limit = f"{self.budget} s for {BLOCK} rows"
+            yield Check("budget", limit, lambda: checks.budget(self.artifact, self.scorer, self.budget))
+        yield Check("golden", f"the trainer's scores within {said.tolerance}", lambda: checks.golden(self.artifact, self.scorer))
+        yield Check("bitwise", "equal bits, where promised", lambda: checks.bitwise(self.artifact, self.scorer))
 
-def _reject(artifact: Artifact, check: str, found: str, wanted: str) -> None:
-    raise Rejected(f"{artifact.ref}: {check}: {found}; {wanted}")
+    def _parameters(self) -> Iterator[Check]:
+        yield self._check("finite", "finite numbers", checks.parameters)
+        yield Check("load", "the kind's parameters", self._load)
+
+    def _graph(self) -> Iterator[Check]:
+        yield Check("graph", "an ONNX model", lambda: f"{len(self.model.graph.node)} operators")
+        for rule in RULES:
+            yield Check(rule.name, rule.limit, partial(rule.find, self.model))
+        yield Check("signature", "all features in, a score or a reconstruction out", self._signature)
+        yield Check("load", "loads and answers", self._load)
+
+    def _check(self, name: str, limit: str, find: Any) -> Check:
+        return Check(name, limit, partial(find, self.artifact))
+
+    def _signature(self) -> str:
+        said = self.artifact.manifest
+        its = signature(self.model, len(said.features), said.output, BLOCK, said.shape)
+        return f"{its.input} {its.dtype}{list(its.shape)} to {its.output}"
+
+    def _load(self) -> str:
+        return type(self.scorer).__name__

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 
 import msgspec
 
@@ -23,7 +24,7 @@ Words = dict[str, str | tuple[str, ...]]
 def check_name(name: str) -> str:
     """The name, or InvalidArtifact: names become file names and Kafka keys."""
     if not NAME.fullmatch(name):
-        raise InvalidArtifact(f"model name {name!r}: allowed are {NAME_RULE}")
+        raise InvalidArtifact(f"model name {name!r:.100}: allowed are {NAME_RULE}", "name")
     return name
 
 
@@ -138,8 +139,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
         if not 1 <= len(self.features) <= MAX_FEATURES:
             self._refuse("features", len(self.features), f"1 to {MAX_FEATURES} names")
         if len(set(self.features)) != len(self.features):
-            twice = next(name for name in self.features if self.features.count(name) > 1)
-            self._refuse("features", twice, "each name once")
+            self._refuse("features", Counter(self.features).most_common(1)[0][0], "each name once")
         if any(not name or len(name) > 256 for name in self.features):
             self._refuse("features", "a name", "names of 1 to 256 characters")
         for field in ("median", "mean", "deviation"):
@@ -159,7 +159,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             self._refuse("words", f"{size} characters", f"{MAX_WORDS}")
 
     def _refuse(self, field: str, value: object, allowed: str) -> None:
-        raise InvalidArtifact(f"manifest of {self.name}: {field} is {value!r:.100}; allowed: {allowed}")
+        raise InvalidArtifact(f"manifest of {self.name}: {field} is {value!r:.100}; allowed: {allowed}", "manifest")
 
     @property
     def ref(self) -> str:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,9 @@ from swapstream.models.errors import InvalidArtifact, InvalidSettings
 from swapstream.models.graph import parse
 from swapstream.models.kinds.base import Fitted, Kind, Training
 from swapstream.models.signature import signature
+
+TRIAL_SECONDS = 30.0
+"""For the first block: far above any budget, and an end to what would never answer."""
 
 
 class Onnx(Kind):
@@ -77,6 +83,14 @@ class OnnxScorer:
     def score(self, rows: Float64) -> Float64:
         return in_blocks(rows, lambda blocks: self._block(blocks[0]), self._signature.block, 1)
 
+    def failure(self, row: Float64) -> str:
+        """What ONNX Runtime says of a row alone, "" when it has an answer."""
+        try:
+            self._run(padded(row[None], self._signature.block))
+        except Exception as error:
+            return _line(error)
+        return ""
+
     def _block(self, block: Float64) -> Float64:
         """A graph that fails on a block is asked row by row: a bad row must not spoil whoever is beside it."""
         try:
@@ -111,13 +125,17 @@ class OnnxScorer:
     def _trial(self) -> None:
         """One block of zeros, as padding will be: loads and output are as promised."""
         name, shape = self._signature.output, self._signature.shape
+        given = {self._signature.input: np.zeros(shape, self._signature.dtype)}
         try:
-            out = self._session.run([name], {self._signature.input: np.zeros(shape, self._signature.dtype)})[0]
+            with _deadline(TRIAL_SECONDS) as options:
+                out = self._session.run([name], given, options)[0]
         except Exception as error:
-            raise InvalidArtifact(f"graph fails on a block of zeros: {_line(error)}") from error
+            raise InvalidArtifact(
+                f"graph fails on a block of zeros: {_line(error)}; allowed: a score a row within {TRIAL_SECONDS} s", "output"
+            ) from error
         found = np.shape(out)
         if not found or found[0] != shape[0]:
-            raise InvalidArtifact(f"graph output {name!r} is {list(found)} for {shape[0]} rows; allowed: a row each")
+            raise InvalidArtifact(f"graph output {name!r} is {list(found)} for {shape[0]} rows; allowed: a row each", "output")
         self._check_columns(list(found), math.prod(found[1:]))
 
     def _check_columns(self, found: list[int], columns: int) -> None:
@@ -125,11 +143,31 @@ class OnnxScorer:
         if self._score == "reconstruction_error":
             if self._column is not None or columns != self._width:
                 chosen = "" if self._column is None else f", column {self._column}"
-                raise InvalidArtifact(f"{said}{chosen}; allowed: [n, {self._width}] for a reconstruction, and no column")
+                raise InvalidArtifact(
+                    f"{said}{chosen}; allowed: [n, {self._width}] for a reconstruction, and no column", "output"
+                )
         elif self._column is None and columns != 1:
-            raise InvalidArtifact(f"{said}; allowed: [n] or [n, 1] for a score, or say which column it is: 0 to {columns - 1}")
+            raise InvalidArtifact(
+                f"{said}; allowed: [n] or [n, 1] for a score, or say which column it is: 0 to {columns - 1}", "output"
+            )
         elif self._column is not None and self._column >= columns:
-            raise InvalidArtifact(f"{said}: column {self._column} is not there; allowed: 0 to {columns - 1}")
+            raise InvalidArtifact(f"{said}: column {self._column} is not there; allowed: 0 to {columns - 1}", "output")
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[Any]:
+    """Options of a run that ends in an error after so many seconds: a loop without end must not keep a worker's loader."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4
+    watchdog = threading.Timer(seconds, setattr, (options, "terminate", True))
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield options
+    finally:
+        watchdog.cancel()
 
 
 def _session(graph: bytes) -> Any:

@@ -161,7 +161,7 @@ def test_a_changed_number_no_longer_has_its_digest() -> None:
     wire = msgspec.msgpack.decode(make("zscore").encode())
     dtype, shape, numbers = wire["payload"]["parameters"]["mean"]
     wire["payload"]["parameters"]["mean"] = [dtype, shape, numbers[:-1] + b"\x00"]
-    with pytest.raises(InvalidArtifact, match=r"demo:1: numbers have digest .*, its manifest says"):
+    with pytest.raises(InvalidArtifact, match=r"demo:1: numbers have digest .*; its manifest says"):
         Artifact.decode(msgspec.msgpack.encode(wire))
 
 
