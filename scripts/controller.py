@@ -60,7 +60,8 @@ class Controller:
     """One deployment's only controller, from `with` until another one begins.
 
     `definitions` are all that there were when it began, and its own since. Whatever it writes raises Conflict when another
-    controller fenced it, which has then written nothing, and ClusterError.
+    controller fenced it, which has then written nothing, and ClusterError. To begin raises Untrusted where the namespace does not
+    trust the author's key.
     """
 
     def __init__(self, environment: Environment, namespace: str, deployment: str, author: Author) -> None:

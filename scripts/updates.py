@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import UnknownName
-from swapstream.models.lineage import author
 from swapstream.models.revision import revise
 from swapstream.models.store import Store
 from swapstream.operators.plan import Pin, Plan
@@ -22,7 +21,7 @@ from swapstream.scripts.controller import Controller, Swapped
 from swapstream.scripts.derive import model_name, with_champion
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.known import Known
-from swapstream.scripts.publish import Author
+from swapstream.scripts.publish import Author, author_of
 from swapstream.scripts.submitted import submitted_plan
 
 
@@ -39,7 +38,7 @@ class Updater:
                  namespace: str | None = None, speaker: Author | None = None) -> None:  # fmt: skip
         self._environment, self._model = environment, model
         self._controller = Controller(
-            environment, namespace or environment.job.namespace, deployment, speaker or Author(author(), "update")
+            environment, namespace or environment.job.namespace, deployment, speaker or author_of(environment, "update")
         )
 
     def __enter__(self) -> Self:
