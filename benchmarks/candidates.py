@@ -14,7 +14,7 @@ from swapstream.scripts.deployments import Deployment
 from swapstream.scripts.environment import ROOT, Environment
 from swapstream.scripts.flink_cli import FlinkCommandLine, connector, new_job_id, python_jar
 from swapstream.scripts.job import Submission, wait_until_running
-from swapstream.scripts.publish import Author
+from swapstream.scripts.publish import author_of
 from swapstream.scripts.rendering import flink_home
 
 TIMEOUT_S = 900.0
@@ -71,7 +71,7 @@ def submit(arena: Arena, run: str) -> str:
     defaults = arena.environment.job
     deployment = Deployment(defaults.namespace, run, "detect", defaults.parallelism)
     submission = Submission(arena.environment, deployment, None)
-    submission.submit(str(arena.directory / PLAN), Author("benchmark"), "earliest", defaults.delivery)
+    submission.submit(str(arena.directory / PLAN), author_of(arena.environment, "benchmark"), "earliest", defaults.delivery)
     return submission.job_id
 
 

@@ -11,12 +11,12 @@ import hashlib
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
     Encoding,
-    KeySerializationEncryption,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 
 PUBLIC_BYTES = 32
@@ -26,6 +26,19 @@ PUBLIC_BYTES = 32
 def key_id(public: bytes) -> str:
     """The id of the key with these public bytes: 16 hex digits."""
     return hashlib.sha256(public).hexdigest()[:16]
+
+
+def public_pem(public: bytes) -> bytes:
+    """Public bytes as a file, to be handed to others."""
+    return Ed25519PublicKey.from_public_bytes(public).public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_from_pem(data: bytes) -> bytes:
+    """The public bytes out of a file. Raises ValueError for what holds no Ed25519 public key."""
+    key = load_pem_public_key(data)
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("it is not an Ed25519 key")
+    return key.public_bytes_raw()
 
 
 def verify(public: bytes, domain: bytes, signed: bytes, signature: bytes) -> bool:
@@ -56,17 +69,16 @@ class Signer:
         return cls(Ed25519PrivateKey.from_private_bytes(seed))
 
     @classmethod
-    def from_pem(cls, data: bytes, password: bytes | None = None) -> Signer:
-        """A key out of a file. Raises ValueError, TypeError for what is none, or with another password."""
-        key = load_pem_private_key(data, password)
+    def from_pem(cls, data: bytes) -> Signer:
+        """A key out of a file. Raises ValueError, TypeError for what is none, or has a password."""
+        key = load_pem_private_key(data, None)
         if not isinstance(key, Ed25519PrivateKey):
             raise ValueError("it is not an Ed25519 key")
         return cls(key)
 
-    def to_pem(self, password: bytes | None = None) -> bytes:
+    def to_pem(self) -> bytes:
         """The key as a file (PKCS#8)."""
-        encryption: KeySerializationEncryption = BestAvailableEncryption(password) if password else NoEncryption()
-        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+        return self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def sign(self, domain: bytes, signed: bytes) -> bytes:
         """The signature of `signed` in this domain: 64 bytes, the same each time."""

@@ -34,6 +34,10 @@ class KeyMessage(msgspec.Struct, frozen=True):
     when: int
     v: int = VERSION
 
+    @property
+    def trusts(self) -> bool:
+        return self.action == "trust"
+
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)
 
@@ -96,7 +100,7 @@ class Trust:
     def trusted(self, namespace: str, key: str, before: int | None = None) -> bytes | None:
         """The public bytes of a key that the namespace trusts by what lies below `before`."""
         message = self.keys(namespace, before).get(key)
-        return message.public if message and message.action == "trust" else None
+        return message.public if message and message.trusts else None
 
     def keys(self, namespace: str, before: int | None = None) -> dict[str, KeyMessage]:
         """The last message about each key, by its id, in the order of their first."""
@@ -107,14 +111,14 @@ class Trust:
         return (one for one in known if before is None or one.offset < before)
 
     def _check_remaining(self, namespace: str, message: KeyMessage, offset: int) -> None:
-        left = {key for key, last in self.keys(namespace, offset).items() if last.action == "trust"} - {message.key}
-        if message.action == "revoke" and not left:
+        left = {key for key, last in self.keys(namespace, offset).items() if last.trusts} - {message.key}
+        if not message.trusts and not left:
             raise InvalidDefinition(f"key {message.key}: nobody could sign in namespace {namespace!r} without it: trust another first")
 
 
 def check_first(message: KeyMessage, envelope: Envelope) -> None:
     """Raises InvalidDefinition for a namespace's first key message unless the key trusts itself."""
-    itself = message.action == "trust" and envelope.key == message.key
+    itself = message.trusts and envelope.key == message.key
     if not (itself and envelope.signed_by(message.public, "definition")):
         raise InvalidDefinition(f"signature: a namespace's first key trusts itself, and {message.key} has not signed this")
 

@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from swapstream.models.errors import ClusterError, UnknownName
-from swapstream.models.lineage import author
 from swapstream.operators.cut import Cut
 from swapstream.scripts.acknowledge import acknowledgements
 from swapstream.scripts.catalogue import find_schema
@@ -27,7 +26,7 @@ from swapstream.scripts.environment import CONF, Environment, load_environment, 
 from swapstream.scripts.flink_rest import FlinkRest
 from swapstream.scripts.job import Submission, cancel
 from swapstream.scripts.processes import Supervisor
-from swapstream.scripts.publish import Author, publish_plan, read_definitions
+from swapstream.scripts.publish import author_of, publish_plan, read_definitions
 from swapstream.scripts.summary import cut_rows, quality
 from swapstream.scripts.tally import Tally
 from swapstream.scripts.watch import Watch
@@ -91,7 +90,7 @@ def run(name: str, seconds: float, rate: int, seed: int) -> dict[str, Any]:
 
 def submit(environment: Environment) -> Deployment:
     """Start `detect` anew, under the first plan whatever an earlier run swapped to. Returns it as it runs."""
-    speaker = Author(author(), "demo")
+    speaker = author_of(environment, "demo")
     with suppress(UnknownName):
         cancel(environment, DEPLOYMENT)
     wanted = Deployment(environment.job.namespace, DEPLOYMENT, "detect", environment.job.parallelism)
@@ -104,7 +103,7 @@ def submit(environment: Environment) -> Deployment:
 
 def change(environment: Environment, screen: Screen) -> Cut:
     """Swap to the second plan, and wait until every shard has answered."""
-    speaker = Author(author(), "demo")
+    speaker = author_of(environment, "demo")
     namespace = environment.job.namespace
     plan, _ = publish_plan(environment, namespace, str(PLANS[1]), speaker)
     cut = swap(environment, namespace, DEPLOYMENT, plan.digest, speaker).cut

@@ -84,6 +84,7 @@ class JobDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
       for the delivery.
     - checkpoint_ms: under exactly_once results become visible that often.
     - transaction_timeout_ms: how long an outage may last before what it left uncommitted is lost.
+    - snapshot_every_ms: how often, in log time, each shard publishes its state, besides at every cut; 0: never. `verify` starts there.
     - state_backend: hashmap keeps state in memory, rocksdb on disk.
     """
 
@@ -96,6 +97,7 @@ class JobDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint_ms: Annotated[int, Meta(ge=100, le=3_600_000)] = 2000
     transaction_timeout_ms: Annotated[int, Meta(ge=1000, le=86_400_000)] = 600_000
     state_backend: StateBackend = "hashmap"
+    snapshot_every_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 300_000
 
     def __post_init__(self) -> None:
         if self.transaction_timeout_ms < 2 * self.checkpoint_ms:
@@ -127,15 +129,21 @@ class Topics(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dead_letters: Topic = Topic("dead-letters", 4)
     ledger: Topic = Topic("ledger", 1)
     labels: Topic = Topic("labels", 1)
+    snapshots: Topic = Topic("snapshots", 1)
 
     def by_role(self) -> dict[str, Topic]:
         return {role: getattr(self, role) for role in self.__struct_fields__}
 
 
 class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One environment. `directory` holds everything that runs (logs, checkpoints, Kafka's log, the model store)."""
+    """One environment. `directory` holds everything that runs (logs, checkpoints, Kafka's log, the model store).
+
+    `keys` is where the private keys are that commands sign with, `key` the name of the one to be used where there are several.
+    """
 
     directory: str = ".swapstream"
+    keys: str = ""
+    key: str = ""
     broker: Broker = Broker()
     flink: Flink = Flink()
     job: JobDefaults = JobDefaults()
@@ -145,6 +153,11 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def path(self) -> Path:
         """`directory` as an absolute path; a relative one is relative to the project, not to where a command is run."""
         return ROOT / self.directory
+
+    @property
+    def keyring(self) -> Path:
+        """`keys` as an absolute path, by default a folder in `directory`."""
+        return ROOT / self.keys if self.keys else self.path / "keys"
 
     @property
     def starts_anything(self) -> bool:

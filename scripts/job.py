@@ -11,7 +11,6 @@ import msgspec
 
 from swapstream.jobs.spec import JobSpec, check_restorable
 from swapstream.models.errors import ClusterError, Conflict, UnknownName
-from swapstream.models.lineage import author
 from swapstream.operators.plan_file import load_plan_file
 from swapstream.scripts.access import require
 from swapstream.scripts.checkpoints import checkpoint_or_savepoint, is_checkpoint, newest_checkpoint
@@ -21,7 +20,7 @@ from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.flink_cli import JOBS, FlinkCommandLine, new_job_id
 from swapstream.scripts.flink_rest import ENDED
 from swapstream.scripts.offsets import Start, start_offsets
-from swapstream.scripts.publish import Author, publish_plan
+from swapstream.scripts.publish import Author, author_of, publish_plan
 from swapstream.scripts.topics import existing_topics
 
 PATIENCE = 120.0
@@ -54,7 +53,7 @@ def submit_command(name: str, job: str, plan_file: str, deployment: str | None, 
         click.echo(submission.shell_line())
         return
     began = time.monotonic()
-    row = submission.submit(plan_file, Author(author(), why), start, delivery or environment.job.delivery)
+    row = submission.submit(plan_file, author_of(environment, why), start, delivery or environment.job.delivery)
     say(f"{found.full_name} runs after {time.monotonic() - began:.1f} s")
     show([row], ["deployment", "job", "plan", "restored"], as_json)
 
@@ -147,7 +146,7 @@ class Submission:
             topics={role: topic.name for role, topic in topics.items()}, partitions=len(offsets), start_offsets=offsets,
             parallelism=self.deployment.parallelism, delivery=delivery, **defaults.pace(delivery),
             checkpoint_ms=defaults.checkpoint_ms, transaction_timeout_ms=defaults.transaction_timeout_ms,
-            state_backend=defaults.state_backend,
+            state_backend=defaults.state_backend, snapshot_every_ms=defaults.snapshot_every_ms,
             kafka=self.environment.broker.security.java())
 
     def _run(self) -> None:

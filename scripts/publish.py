@@ -8,14 +8,22 @@ from pathlib import Path
 
 import msgspec
 
-from swapstream.models.errors import Conflict
+from swapstream.models.artifact import Artifact
+from swapstream.models.errors import Conflict, Untrusted
 from swapstream.models.gate import check
+from swapstream.models.lineage import author
+from swapstream.models.store import Store, where
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.plan import Plan
-from swapstream.operators.statement import Kind, digest_of, encode_definition
+from swapstream.operators.signing import Signer
+from swapstream.operators.statement import Kind, Statement, decode_definition, digest_of
 from swapstream.scripts import kafka
 from swapstream.scripts.catalogue import Files, read_plan
 from swapstream.scripts.environment import Environment
+from swapstream.scripts.keyring import own_signer
+
+MAX_INLINE = 256 * 1024
+"""Bytes of a model that travels on `parameters`; larger ones go through the store, by their digest."""
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -27,10 +35,16 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Author(msgspec.Struct, frozen=True):
-    """Who says it, and why."""
+    """Who says it, why, and the key that signs it. Only where a namespace trusts nobody yet may that be missing."""
 
     who: str
     why: str = ""
+    signer: Signer | None = None
+
+
+def author_of(environment: Environment, why: str = "") -> Author:
+    """Who runs a command, with the environment's key. Raises Untrusted, UnknownName, InvalidSettings where there is none."""
+    return Author(author(), why, own_signer(environment))
 
 
 def read_definitions(environment: Environment) -> Definitions:
@@ -66,31 +80,62 @@ def model_parts(files: Files, plan: Plan) -> list[Part]:
 def publish(environment: Environment, namespace: str, parts: list[Part], author: Author) -> Definitions:
     """Define what is not defined yet; returns all definitions, these included, so that `position` is behind the last of them.
 
-    Raises Conflict, with nothing written, when a schema's or model's name stands for other bytes already; also when somebody
-    else took the name in the same moment.
+    Raises, with nothing written, Untrusted when the namespace does not trust the author's key, InvalidDefinition for what is too
+    large or has a name that could be a path, and Conflict when a schema's or model's name stands for other bytes already; that also
+    when somebody else took the name in the same moment.
     """
     definitions = read_definitions(environment)
-    new = [part for part in parts if definitions.body(namespace, part.kind, digest_of(part.body)) is None]
+    require_trusted(definitions, namespace, author)
+    new = [part for part in parts if definitions.statement(namespace, part.kind, digest_of(part.body)) is None]
     for part in new:
         refuse_conflict(definitions, namespace, part)
-    when = int(time.time() * 1000)
-    encoded = [
-        encode_definition(part.kind, namespace, part.name, part.body, author.who, when, author.why) for part in new
-    ]
-    with closing(kafka.producer(environment, linger_ms=0)) as producer, kafka.broker_errors(environment):
-        topic = environment.topics.parameters.name
-        sent = [producer.send(topic, key=key.encode(), value=value) for key, value in encoded]
-        producer.flush()
-        offsets = [future.get(timeout=10).offset for future in sent]
     if not new:
         return definitions
+    when = int(time.time() * 1000)
+    definitions = write(environment, [stated(environment, namespace, part, author, when) for part in new], author.signer)
     # Somebody else may have taken a name since it was looked up; only the log tells who was first.
-    definitions = read_definitions(environment)
-    for offset, (_, value) in zip(offsets, encoded, strict=True):
-        definitions.read(offset, value)  # an open transaction keeps readers from what lies behind it
     for part in parts:
         refuse_conflict(definitions, namespace, part)
     return definitions
+
+
+def stated(environment: Environment, namespace: str, part: Part, author: Author, when: int) -> Statement:
+    """What is said of a part: a large model's bytes are put into the store, and only referred to."""
+    digest, size = digest_of(part.body), len(part.body)
+    if part.kind != "model" or size <= MAX_INLINE:
+        return Statement(part.kind, namespace, part.name, digest, author.who, when, author.why, part.body)
+    Store(environment.store).put(Artifact.decode(part.body))
+    return Statement("model", namespace, part.name, digest, author.who, when, author.why, b"", size, where(digest))
+
+
+def write(environment: Environment, statements: list[Statement], signer: Signer | None) -> Definitions:
+    """Write statements onto `parameters`; returns all definitions, these included. Raises InvalidDefinition, with nothing written."""
+    encoded = [(statement.key.encode(), statement.encode(signer)) for statement in statements]
+    for _, value in encoded:
+        decode_definition(value)
+    with closing(kafka.producer(environment, linger_ms=0)) as producer, kafka.broker_errors(environment):
+        sent = [producer.send(environment.topics.parameters.name, key=key, value=value) for key, value in encoded]
+        producer.flush()
+        offsets = [future.get(timeout=10).offset for future in sent]
+    definitions = read_definitions(environment)
+    for offset, (_, value) in zip(offsets, encoded, strict=True):
+        definitions.read(offset, value)  # an open transaction keeps readers from what lies behind it
+    return definitions
+
+
+def require_trusted(definitions: Definitions, namespace: str, author: Author) -> None:
+    """Raises Untrusted unless what this author signs is taken in the namespace."""
+    signer, demanded = author.signer, definitions.trust.demands(namespace)
+    if signer is None and demanded:
+        raise Untrusted(f"namespace {namespace!r} takes only what a trusted key has signed, and this is not signed")
+    if signer is None:
+        return
+    if not demanded:
+        raise Untrusted(f"namespace {namespace!r} trusts no key yet: begin with `swapstream keys trust --namespace {namespace}`")
+    if definitions.trusted(namespace, signer.id) is None:
+        trusted = [f"{key} ({message.name})" for key, message in definitions.trust.keys(namespace).items() if message.trusts]
+        raise Untrusted(f"namespace {namespace!r} does not trust key {signer.id}; it trusts {', '.join(trusted)}: "
+                        "have one of these say `swapstream keys trust`")
 
 
 def refuse_conflict(definitions: Definitions, namespace: str, part: Part) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from swapstream.models.artifact import payload_digest
+from swapstream.models.build import train
 from swapstream.models.errors import Conflict, Rejected
 from swapstream.models.store import Store
 from swapstream.operators.definitions import Definitions
-from swapstream.operators.pipelines import missing
+from swapstream.operators.lookup import missing
 from swapstream.operators.statement import decode_definition, encode_definition
 from swapstream.scripts.environment import Environment
-from swapstream.scripts.publish import Author, Part, plan_parts, publish, publish_plan, read_definitions
+from swapstream.scripts.publish import MAX_INLINE, Author, Part, plan_parts, publish, publish_plan, read_definitions
 from tests.support.shards import FIELDS, model
 from tests.support.topics import Topics
 
@@ -89,6 +91,21 @@ def test_one_who_is_overtaken_between_reading_and_writing_is_told_so(
     monkeypatch.setattr("swapstream.scripts.publish.read_definitions", lambda _: next(reads))
     with pytest.raises(Conflict, match="model 'm:1' is defined already"):
         publish(environment, "prod", [Part("model", "m:1", b"second")], ME)
+
+
+def test_a_large_model_goes_into_the_store_and_is_referred_to(environment: Environment, topics: Topics) -> None:
+    artifact = train("pca", np.random.default_rng(0).normal(size=(400, 300)), tuple(f"f{i}" for i in range(300)), name="large", version=1)
+    body = artifact.encode()
+    assert len(body) > MAX_INLINE
+    definitions = publish(environment, "prod", [Part("model", "large:1", body)], ME)
+    said = definitions.statement("prod", "model", artifact.digest)
+    assert said is not None
+    assert (said.body, said.size, said.where) == (b"", len(body), f"objects/{artifact.digest}")
+    assert Store(environment.store).read(said.digest) == body
+    publish(environment, "prod", [Part("model", "large:1", body)], ME)
+    assert len(topics.records[environment.topics.parameters.name]) == 1
+    with pytest.raises(Conflict, match="model 'large:1' is defined already"):
+        publish(environment, "prod", [Part("model", "large:1", b"small")], ME)
 
 
 def test_what_is_no_definition_is_passed_over(environment: Environment, topics: Topics) -> None:
