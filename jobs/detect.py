@@ -49,7 +49,14 @@ def build(spec: JobSpec) -> StreamExecutionEnvironment:
     env = environment(spec)
     tables = StreamTableEnvironment.create(env)
     constants = shard_constants(spec.partitions)
-    assignment = Assignment(spec.namespace, spec.deployment, spec.topics["telemetry"], spec.plan, spec.parameters_end)
+    assignment = Assignment(
+        spec.namespace,
+        spec.deployment,
+        spec.topics["telemetry"],
+        spec.plan,
+        spec.parameters_end,
+        snapshot_every_ms=spec.snapshot_every_ms if "snapshots" in spec.topics else 0,
+    )
     shards = ShardFunction(
         assignment,
         spec.topics,

@@ -19,6 +19,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - plan: digest of the plan before any token. parameters_end: how far `parameters` had been written at submit.
     - topics: role → name. partitions: of telemetry; shards are spread by it, so it must not change while state lives.
     - start_offsets: partition → first offset to read, resolved before `parameters_end`; partitions that come later start at 0.
+    - snapshot_every_ms: how often, in log time, each shard publishes its state; 0, or without a topic for it: never.
     - kafka: properties of every Kafka client: TLS and SASL. Secrets are not among them, only the names of what holds them.
     """
 
@@ -39,6 +40,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     buffer_timeout_ms: int = 2
     bundle_ms: int = 5
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
+    snapshot_every_ms: int = 300_000
     kafka: dict[str, str] = {}
     v: int = VERSION
 

@@ -21,11 +21,12 @@ from swapstream.scripts.topics import admin
 
 OPERATIONS: dict[str, tuple[str, ...]] = {
     "telemetry": ("Read", "Write"), "parameters": ("Read", "Write"), "scores": ("Write", "Read"), "features": ("Write", "Read"),
-    "anomalies": ("Write", "Read"), "dead_letters": ("Write", "Read"), "ledger": ("Write", "Read"), "labels": ("Write", "Read")}
+    "anomalies": ("Write", "Read"), "dead_letters": ("Write", "Read"), "ledger": ("Write", "Read"), "labels": ("Write", "Read"),
+    "snapshots": ("Write", "Read")}
 """By role, for everything that the commands do: a swap writes telemetry and reads the ledger, `scores` reads scores."""
 SUBMIT: dict[str, tuple[str, ...]] = {
     "telemetry": ("Read",), "parameters": ("Read", "Write"), "scores": ("Write",), "features": ("Write",), "anomalies": ("Write",),
-    "dead_letters": ("Write",), "ledger": ("Write",)}
+    "dead_letters": ("Write",), "ledger": ("Write",), "snapshots": ("Write",)}
 """What a deployment can't do without."""
 
 

@@ -13,8 +13,11 @@ from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.environment import Environment, Topic, load_environment
 
 LARGE = {"max.message.bytes": "12582912"}
-SETTINGS: dict[str, dict[str, str]] = {"parameters": LARGE, "scores": LARGE, "features": LARGE, "dead_letters": LARGE}
-"""By role: whole models travel on parameters, frames on scores and features, and anything at all is a dead letter."""
+WEEK = "604800000"
+SETTINGS: dict[str, dict[str, str]] = {"parameters": LARGE, "scores": LARGE, "features": LARGE, "dead_letters": LARGE,
+                                       "snapshots": {"cleanup.policy": "compact,delete", "retention.ms": WEEK}}
+"""By role: whole models travel on parameters, frames on scores and features, and anything at all is a dead letter. Snapshots
+are worth as much as the telemetry that follows them."""
 
 
 class TopicState(msgspec.Struct, frozen=True):
@@ -31,7 +34,7 @@ class TopicState(msgspec.Struct, frozen=True):
 def wanted_settings(role: str, topic: Topic) -> dict[str, str]:
     """What the topic is created with; the environment's own `config` wins."""
     compacted = {"cleanup.policy": "compact" if topic.compacted else "delete"}
-    return {**SETTINGS.get(role, {}), **compacted, **topic.config}
+    return {**compacted, **SETTINGS.get(role, {}), **topic.config}
 
 
 def difference(wanted: dict[str, str], partitions: int, found: dict[str, str], found_partitions: int) -> str:

@@ -66,5 +66,5 @@ def test_a_relative_directory_is_the_projects_wherever_the_command_is_run(tmp_pa
 
 def test_every_role_has_a_topic_of_its_own():
     topics = load_environment("local").topics.by_role()
-    assert len({topic.name for topic in topics.values()}) == len(topics) == 8
+    assert len({topic.name for topic in topics.values()}) == len(topics) == 9
     assert [role for role, topic in topics.items() if topic.compacted] == ["parameters"]
