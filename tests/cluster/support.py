@@ -40,6 +40,7 @@ class Stand:
         self.path = directory / f"{name}.yaml"
         self.path.write_bytes(msgspec.yaml.encode(_own_topics(cluster, name, job)))
         self.run("topics")
+        self.run("keys", "trust")  # the key that `up` made; these topics know none yet
 
     @property
     def environment(self) -> Environment:

@@ -15,6 +15,7 @@ from kafka import TopicPartition
 
 from swapstream.models.schema import encoder
 from swapstream.operators.scores import ScoresFrame
+from swapstream.operators.signing import Signer
 from swapstream.operators.token import FIRST_BYTE, Token
 from swapstream.scripts import kafka
 from swapstream.scripts.topics import admin
@@ -109,12 +110,14 @@ def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
 
 
 def interlopers(stand: Stand) -> list[Place]:
-    """Tokens that are not for this deployment or not for this partition, and bytes that only start as one."""
+    """Tokens for another deployment and for another partition, two that nobody trusted has signed, and bytes that only start as one."""
     token = Token("swap", "prod", "another", 1, "0" * 64, stand.environment.topics.telemetry.name, 0, 0, "test", 0, "")
     ours = msgspec.structs.replace(token, deployment=stand.name)
+    forged = msgspec.structs.replace(ours, partition=2, epoch=9)
     for payload in FORGED:
         send_to(stand, 1, payload)
-    return [send_to(stand, 0, token.encode()), send_to(stand, 3, ours.encode())]
+    return [send_to(stand, 0, token.encode()), send_to(stand, 3, ours.encode()),
+            send_to(stand, 2, forged.encode()), send_to(stand, 2, forged.encode(Signer.new()))]
 
 
 def test_each_record_is_answered_once(run: Run) -> None:
@@ -163,11 +166,13 @@ def test_the_cut_decides_the_model(run: Run) -> None:
 
 
 def test_only_its_own_tokens_move_a_shard(run: Run) -> None:
-    """A token of another deployment leaves no trace, one that lies in the wrong partition is rejected on the ledger."""
+    """A token of another deployment leaves no trace; one in the wrong partition and forged ones are rejected on the ledger."""
     ledger = {(row["partition"], row["offset"]): row for row in run.stand.messages("ledger")}
-    elsewhere, misplaced = run.others
+    elsewhere, misplaced, unsigned, unknown = run.others
     assert elsewhere not in ledger
-    assert ledger[misplaced]["event"] == "rejected"
+    assert {ledger[place]["event"] for place in (misplaced, unsigned, unknown)} == {"rejected"}
+    assert "signature: none" in ledger[unsigned]["reason"]
+    assert "is not trusted in namespace 'prod'" in ledger[unknown]["reason"]
     assert {place for place, row in ledger.items() if row["event"] == "activated"} == set(run.cut.items())
 
 

@@ -70,6 +70,8 @@ def away(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Elsewhere]:
             made = found.run_as(found.environment_of("admin", "PLAIN", "ADMIN_PASSWORD"), "topics")
             assert made.returncode == 0, made.stderr
             broker.allow("swap", rights(Environment()))
+            found.run("keys", "new", "swap")
+            found.run("keys", "trust")
             found.run("bundle", "-o", found.bundle)
             yield found
         finally:
