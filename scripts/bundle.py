@@ -16,7 +16,8 @@ from swapstream.scripts.console import err, json_option, say, show
 from swapstream.scripts.environment import ROOT
 from swapstream.scripts.flink_cli import connector, connector_version, python_jar
 
-ROOTS = ("apache-flink", "kafka-python", "lz4", "msgpack", "msgspec", "numpy", "onnx", "onnxruntime", "setuptools")
+ROOTS = ("apache-flink", "cryptography", "fsspec", "kafka-python", "lz4", "msgpack", "msgspec", "numpy", "onnx", "onnxruntime",
+         "setuptools")
 """What workers import; the command line and training need more."""
 CODE = ("jobs", "models", "operators")
 

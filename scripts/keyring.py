@@ -91,8 +91,8 @@ def own_key(environment: Environment) -> str:
     if environment.key:
         return environment.key
     if not names:
-        raise Untrusted(f"there is no key to sign with in {environment.keyring}: make one with `swapstream keys new NAME` "
-                        "and have it trusted with `swapstream keys trust NAME`")
+        raise Untrusted(f"there is no key to sign with in {environment.keyring}: `swapstream up` makes one for the broker that it starts; "
+                        "for another make it with `swapstream keys new NAME`, and have it trusted with `swapstream keys trust NAME`")
     if len(names) > 1:
         raise InvalidSettings(f"{environment.keyring} holds the keys {', '.join(names)}: "
                               "say with the environment's setting `key` which one signs")

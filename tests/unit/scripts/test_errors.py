@@ -26,8 +26,10 @@ FILES = {"missing.csv": "no such file", "folder.csv": "is a directory", "empty.c
          "latin.csv": "utf-8", "text": "must end in", "empty.parquet": "empty.parquet", "csv.parquet": "csv.parquet"}
 SAMPLES = {"missing.npy": "missing.npy", "folder": "folder", "text.npy": "text.npy", "pickle.npy": "pickle.npy", "flat.npy": "(5,)"}
 NO_CLUSTER = ["topics", "anomalies --no-follow", "scores --no-follow", "anomalies", "feed data.csv --schema schema.yaml",
-              "simulate --count 5", "submit detect --plan plain.yaml", "swap --plan plain.yaml"]
+              "simulate --count 5", "submit detect --plan plain.yaml", "swap --plan plain.yaml", "keys list", "keys trust"]
 OTHERS = {
+    "keys new ../x": "../x", "keys trust ../x": "../x", "keys trust nobody": "nobody", "keys trust a --public missing.pub": "missing.pub",
+    "keys trust a --public text": "text", "keys trust --public text": "NAME", "keys revoke": "KEY",
     "models show nope": "nope", "models show :": "", "models show ../x": "../x", "push nope": "nope", "push nope:9": "nope",
     "train nope data.csv --name m --schema schema.yaml": "nope", "train zscore data.csv --name m": "--schema",
     "train zscore data.csv --name UP/x --schema schema.yaml": "UP/x",

@@ -90,7 +90,7 @@ def test_a_file_that_is_no_key_is_refused(environment: Environment) -> None:
 
 
 def test_the_only_key_signs_and_of_several_the_one_that_is_set(environment: Environment) -> None:
-    with pytest.raises(Untrusted, match=r"there is no key to sign with in .*: make one with `swapstream keys new NAME`"):
+    with pytest.raises(Untrusted, match=r"there is no key to sign with in .*: `swapstream up` makes one"):
         own_key(environment)
     run("new", "ann")
     assert own_key(environment) == "ann"
