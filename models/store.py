@@ -1,26 +1,23 @@
-"""The store: a folder of artifacts, addressed by their digest, and of names that point at them.
+"""The store: artifacts, addressed by their digest, and names that point at them; in a folder or at any URL that fsspec reaches.
 
     objects/<sha256>          the artifact's bytes
     refs/<name>/<version>     the digest, in hex
 
-Writers need no lock: an object is complete before it has its name, and a ref is made by an exclusive link, so of two
+Writers need no lock: an object is complete before it has its name, and a ref is created exclusively, so of two
 writers of the same name:version one wins and the other gets Conflict. Nothing is ever overwritten.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import Conflict, InvalidArtifact, UnknownName
+from swapstream.models.folders import folder
 from swapstream.models.manifest import MAX_VERSION, check_name
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -40,19 +37,16 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Store:
-    """A store in the folder `path`, which is created by the first `put`."""
+    """A store at a path, which is created by the first `put`, or at a URL. Raises Unavailable where that is away."""
 
-    def __init__(self, path: str | Path) -> None:
-        self._objects = Path(path) / "objects"
-        self._refs = Path(path) / "refs"
+    def __init__(self, place: str | Path) -> None:
+        self._place = place
+        self._folder = folder(place)
 
     def put(self, artifact: Artifact) -> Entry:
         """Keep the artifact. The same bytes again change nothing; other bytes under its name:version raise Conflict."""
-        data, digest = artifact.encode(), artifact.digest
-        target = self._objects / digest
-        if not target.exists():
-            with _temporary(self._objects, data) as temporary:
-                os.replace(temporary, target)
+        digest = artifact.digest
+        self._folder.put(where(digest), artifact.encode())
         entry = Entry(artifact.manifest.name, artifact.manifest.version, digest)
         self._link(entry)
         return entry
@@ -67,14 +61,12 @@ class Store:
         if not _DIGEST.fullmatch(digest):
             raise InvalidArtifact(f"digest {digest!r:.100}: allowed are 64 lower-case hex digits")
         try:
-            data = (self._objects / digest).read_bytes()
+            data = self._folder.read(where(digest))
         except FileNotFoundError as error:
-            raise UnknownName(f"store {self._objects.parent} has no artifact {digest}") from error
+            raise UnknownName(f"store {self._place} has no artifact {digest}") from error
         found = hashlib.sha256(data).hexdigest()
         if found != digest:
-            raise InvalidArtifact(
-                f"store {self._objects.parent}: object {digest} is damaged, its bytes have digest {found}"
-            )
+            raise InvalidArtifact(f"store {self._place}: object {digest} is damaged, its bytes have digest {found}")
         return data
 
     def resolve(self, ref: str) -> Entry:
@@ -84,7 +76,7 @@ class Store:
         versions = self.versions(name)
         if not versions:
             names = ", ".join(sorted({entry.name for entry in self.list()})) or "none"
-            raise UnknownName(f"store {self._objects.parent} has no model {name!r}; there are: {names}")
+            raise UnknownName(f"store {self._place} has no model {name!r}; there are: {names}")
         wanted = version or str(versions[-1])
         if wanted not in map(str, versions):
             raise UnknownName(f"model {name!r} has no version {wanted!r}; there are: {', '.join(map(str, versions))}")
@@ -92,8 +84,7 @@ class Store:
 
     def versions(self, name: str) -> tuple[int, ...]:
         """The versions of a name, oldest first; () for a name that is not there."""
-        folder = self._refs / check_name(name)
-        found = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+        found = self._folder.names(f"refs/{check_name(name)}")
         return tuple(sorted(int(name) for name in found if name.isdecimal()))
 
     def next_version(self, name: str) -> int:
@@ -105,37 +96,23 @@ class Store:
 
     def list(self) -> tuple[Entry, ...]:
         """Every ref, by name and version."""
-        names = sorted(path.name for path in self._refs.iterdir()) if self._refs.is_dir() else []
         return tuple(
-            Entry(name, version, self._digest(name, version)) for name in names for version in self.versions(name)
+            Entry(name, version, self._digest(name, version))
+            for name in sorted(self._folder.names("refs"))
+            for version in self.versions(name)
         )
 
     def _digest(self, name: str, version: int) -> str:
-        return (self._refs / name / str(version)).read_text()
+        return self._folder.read(f"refs/{name}/{version}").decode()
 
     def _link(self, entry: Entry) -> None:
-        folder = self._refs / entry.name
-        with _temporary(folder, entry.digest.encode()) as temporary:
-            try:
-                os.link(temporary, folder / str(entry.version))
-            except FileExistsError as error:
-                taken = self._digest(entry.name, entry.version)
-                if taken != entry.digest:
-                    raise Conflict(
-                        f"model {entry.ref} exists with digest {taken}, this one has {entry.digest}"
-                    ) from error
+        if self._folder.create(f"refs/{entry.name}/{entry.version}", entry.digest.encode()):
+            return
+        taken = self._digest(entry.name, entry.version)
+        if taken != entry.digest:
+            raise Conflict(f"model {entry.ref} exists with digest {taken}, this one has {entry.digest}")
 
 
-@contextmanager
-def _temporary(folder: Path, data: bytes) -> Iterator[str]:
-    """A complete, synced file in `folder` under a name that no reader looks at; gone afterwards unless it was moved."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, path = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield path
-    finally:
-        Path(path).unlink(missing_ok=True)
+def where(digest: str) -> str:
+    """The path of an artifact below a store."""
+    return f"objects/{digest}"

@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 import msgspec
 import numpy as np
 
-from swapstream.models.contributions import parts
-from swapstream.operators.pipeline import LoadedInput, LoadedModel, Scored
+from swapstream.models.errors import Unavailable
+from swapstream.operators.loaded_input import LoadedInput
+from swapstream.operators.loaded_model import LoadedModel
+from swapstream.operators.scored import DECIDING, RoleScores, Scored
 from swapstream.operators.scores import Provenance
 
 VERSION = 2
@@ -20,6 +22,7 @@ class Anomaly(msgspec.Struct, frozen=True):
     """`time` is event time in microseconds, `at` the same for people. `contributions`: the features that contributed most, as
     the score less the score with that feature at its reference median, largest first; only what made the score higher. Of a
     model over windows the fields, each over its whole window. `index`: the reading's place in its message.
+    `role`: who found it, the champion, or "on_error" where that failed.
     """
 
     device: str
@@ -42,6 +45,7 @@ class Anomaly(msgspec.Struct, frozen=True):
     offset: int
     index: int = 0
     schema: str = ""
+    role: str = "champion"
     v: int = VERSION
 
     def encode(self) -> bytes:
@@ -49,26 +53,30 @@ class Anomaly(msgspec.Struct, frozen=True):
 
 
 def anomalies(scored: Scored, part: LoadedInput, provenance: Provenance) -> Iterator[Anomaly]:
-    """The anomalies of a frame, route by route, in offset order within a route."""
-    for role in scored.roles:
-        if role.role != "champion":
-            continue
-        places = np.flatnonzero(scored.anomalous[role.rows])
-        if not len(places):
-            continue
-        rows = role.rows[places]
-        champion = part.champion_of(scored.frame.devices[rows[0]])
-        assert champion is not None
-        shares = champion_shares(champion, scored, [int(row) for row in rows])
-        for row, score, share in zip(rows.tolist(), role.scores[places].tolist(), shares, strict=True):
-            yield anomaly(scored, row, score, share, champion, part, provenance)
+    """The anomalies of a frame, in the log's order."""
+    found = [one for role in scored.roles if role.role in DECIDING for one in of_role(scored, role, part, provenance)]
+    yield from sorted(found, key=lambda one: (one.offset, one.index))
 
 
-def champion_shares(champion: LoadedModel, scored: Scored, rows: list[int]) -> list[dict[str, float]]:
+def of_role(scored: Scored, role: RoleScores, part: LoadedInput, provenance: Provenance) -> Iterator[Anomaly]:
+    """The anomalies of a route that the model in a role found."""
+    places = np.flatnonzero(scored.anomalous[role.rows] & np.isfinite(role.scores))
+    if not len(places):
+        return
+    rows = role.rows[places]
+    model = part.model_of(scored.frame.devices[rows[0]], role.role)
+    assert model is not None
+    shares = shares_of(model, scored, rows.tolist())
+    for row, score, share in zip(rows.tolist(), role.scores[places].tolist(), shares, strict=True):
+        yield anomaly(scored, row, score, share, model, part, provenance)
+
+
+def shares_of(model: LoadedModel, scored: Scored, rows: list[int]) -> list[dict[str, float]]:
     """For each row the features that contributed most; none where the model fails on what is put in their place."""
-    names = parts(champion.artifact.manifest)
     try:
-        found = champion.contributions(scored.features[rows])
+        names, found = model.explain(scored.features[rows])
+    except Unavailable:
+        raise
     except Exception:  # the anomaly is told all the same
         return [{} for _ in rows]
     order = np.argsort(-found, axis=1, kind="stable")[:, :CONTRIBUTIONS]
@@ -80,7 +88,7 @@ def anomaly(
     row: int,
     score: float,
     share: dict[str, float],
-    champion: LoadedModel,
+    model: LoadedModel,
     part: LoadedInput,
     provenance: Provenance,
 ) -> Anomaly:
@@ -93,11 +101,11 @@ def anomaly(
         time,
         iso(time),
         score,
-        champion.threshold,
+        model.threshold,
         values,
         share,
-        champion.pin.name,
-        champion.pin.digest,
+        model.pin.name,
+        model.pin.digest,
         provenance.plan,
         provenance.plan_digest,
         provenance.epoch,
@@ -109,6 +117,7 @@ def anomaly(
         int(frame.offsets[row]),
         int(frame.index[row]),
         provenance.schema,
+        model.role,
     )
 
 

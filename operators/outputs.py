@@ -10,11 +10,12 @@ import msgspec
 from swapstream.operators.anomalies import anomalies
 from swapstream.operators.dead_letters import dead_letter, of_reading
 from swapstream.operators.frame import RawFrame
-from swapstream.operators.pipeline import LoadedInput, Scored
+from swapstream.operators.loaded_input import LoadedInput
 from swapstream.operators.readers import Bad
+from swapstream.operators.scored import Scored
 from swapstream.operators.scores import BEFORE_ALL, Position, Provenance, features_frames, scores_frames
 
-Role = Literal["scores", "features", "anomalies", "dead_letters", "ledger"]
+Role = Literal["scores", "features", "anomalies", "dead_letters", "ledger", "snapshots"]
 
 
 class Emission(msgspec.Struct, frozen=True, gc=False):

@@ -2,80 +2,136 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from swapstream.models.artifact import Artifact
-from swapstream.models.errors import InvalidArtifact, InvalidPlan, UnknownName
-from swapstream.models.schema import Schema
+from swapstream.models.errors import Unavailable, UnknownName
+from swapstream.models.objects import Objects
 from swapstream.operators.definitions import Definitions
+from swapstream.operators.lookup import Carried, DefinitionsLookup, lacking, missing, plan_of
 from swapstream.operators.pipeline import Pipeline
-from swapstream.operators.plan import Pin, Plan
-from swapstream.operators.statement import Kind
+from swapstream.operators.sessions import Sessions
 
 KEPT = 8
-
-
-class DefinitionsLookup:
-    """Parts of plans, from what is defined in one namespace."""
-
-    def __init__(self, definitions: Definitions, namespace: str) -> None:
-        self._definitions, self._namespace = definitions, namespace
-
-    def schema(self, pin: Pin) -> Schema:
-        return Schema.decode(self._definitions.require(self._namespace, "schema", pin.digest))
-
-    def model(self, pin: Pin) -> Artifact:
-        artifact = Artifact.decode(self._definitions.require(self._namespace, "model", pin.digest))
-        if artifact.ref != pin.name:
-            raise InvalidArtifact(f"model {pin} is defined under this name, and calls itself {artifact.ref}")
-        return artifact
-
-
-def missing(definitions: Definitions, namespace: str, digest: str, before: int | None = None) -> str | None:
-    """What a plan needs and is not defined (below an offset of `parameters`), None when all of it is there."""
-    where = "" if before is None else f" below offset {before} of parameters"
-    body = definitions.body(namespace, "plan", digest, before)
-    if body is None:
-        return f"plan {digest[:12]}… is not defined{where}"
-    try:
-        plan = Plan.decode(body)
-    except InvalidPlan as error:
-        return str(error)
-    parts: list[tuple[Kind, Pin]] = [("schema", pin) for pin in plan.schemas]
-    parts += [("model", pin) for pin in sorted(plan.models(), key=str)]
-    for kind, pin in parts:
-        if definitions.body(namespace, kind, pin.digest, before) is None:
-            return f"plan {plan.name!r}: {kind} {pin} is not defined{where}"
-    return None
+RETRY = 1.0
+"""Seconds after which a store that was away is asked again."""
 
 
 class Pipelines:
-    """Loads pipelines by plan digest and keeps the ones used last. `prepare` works on a thread, so that a cut is a look-up."""
+    """Pipelines by plan digest; the ones used last stay. `prepare` works on a thread, so that a cut is a look-up. Models are loaded
+    once for all plans (sessions.py).
 
-    def __init__(self, definitions: Definitions, namespace: str) -> None:
+    Only a worker's own thread may call it. `objects`: where models by reference are fetched.
+    """
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        namespace: str,
+        objects: Objects | None = None,
+        sessions: Sessions | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._definitions, self._namespace = definitions, namespace
-        self._lookup = DefinitionsLookup(definitions, namespace)
+        self._objects, self._clock = objects, clock
+        self.sessions = Sessions() if sessions is None else sessions
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="prepare")
         self._loaded: OrderedDict[str, Future[Pipeline]] = OrderedDict()
+        self._carried: OrderedDict[str, Carried] = OrderedDict()
+        self._away: dict[str, float] = {}
 
     def prepare(self, digest: str) -> None:
-        """Begin to load a plan's pipeline, once all of its parts are defined."""
-        if digest not in self._loaded and missing(self._definitions, self._namespace, digest) is None:
+        """Begin to load a plan's pipeline, once all of its parts are defined; again where a store was away a while ago."""
+        if self._wanted(digest) and self._missing(digest) is None:
             self._begin(digest)
+
+    def verdict(self, digest: str) -> str | None:
+        """What preparing a plan came to: "" ready to be swapped to, else why not. None: not known yet."""
+        future = self._loaded.get(digest)
+        if future is None or not future.done():
+            return None
+        error = future.exception()
+        return str(error) if error else future.result().refusal
+
+    def ready(self, digest: str) -> bool:
+        """Whether `get` answers at once and not with Unavailable; begins to load where it does not."""
+        self.prepare(digest)
+        future = self._loaded.get(digest)
+        return future is not None and future.done() and not isinstance(future.exception(), Unavailable)
 
     def get(self, digest: str) -> Pipeline:
-        """The pipeline of a plan, loaded now if nobody asked before. Raises UnknownName."""
-        absent = missing(self._definitions, self._namespace, digest)
-        if absent:
-            raise UnknownName(absent)
-        if digest not in self._loaded:
+        """The pipeline of a plan, loaded now if nobody asked before.
+
+        Raises UnknownName for what is not defined, InvalidDefinition for a plan that can never be run, Unavailable where a
+        model lies in a store that is away.
+        """
+        if self._wanted(digest):
+            if absent := self._missing(digest):
+                raise UnknownName(absent)
             self._begin(digest)
+        future = self._loaded[digest]
+        if future.cancel():  # nobody has begun: done here it need not wait for those before it
+            self._loaded[digest] = future = Future()
+            settle(future, self._work(digest))
         self._loaded.move_to_end(digest)
-        return self._loaded[digest].result()
+        return future.result()
+
+    def carry(self, update: bytes) -> str:
+        """Take the plan and the models of an update, which `get` then finds; returns the plan's digest. Raises InvalidDefinition.
+
+        What others need is judged by `missing`, from the update's bytes: that it was carried here once makes nothing defined.
+        """
+        carried = Carried(update)
+        self._carried[carried.digest] = carried
+        self._carried.move_to_end(carried.digest)
+        if len(self._carried) > KEPT:
+            self._carried.popitem(last=False)
+        return carried.digest
+
+    def _wanted(self, digest: str) -> bool:
+        """Whether loading a plan is to be begun: nobody did, or a store was away and may be back."""
+        future = self._loaded.get(digest)
+        if future is None:
+            return True
+        away = self._away.get(digest)
+        return away is not None and future.done() and self._clock() - away >= RETRY
+
+    def _missing(self, digest: str) -> str | None:
+        carried = self._carried.get(digest)
+        if carried:
+            return lacking(self._definitions, self._namespace, carried.plan, carried.models)
+        return missing(self._definitions, self._namespace, digest)
 
     def _begin(self, digest: str) -> None:
-        plan = Plan.decode(self._definitions.require(self._namespace, "plan", digest))
-        self._loaded[digest] = self._loading.submit(Pipeline, plan, self._lookup)
+        self._away.pop(digest, None)
+        self._loaded[digest] = self._loading.submit(self._work(digest))
+        self._loaded.move_to_end(digest)
         if len(self._loaded) > KEPT:
-            self._loaded.popitem(last=False)
+            gone, future = self._loaded.popitem(last=False)
+            future.cancel()  # what nobody waits for must not keep others waiting
+            self._away.pop(gone, None)
+
+    def _work(self, digest: str) -> Callable[[], Pipeline]:
+        carried = self._carried.get(digest)
+        plan = carried.plan if carried else plan_of(self._definitions, self._namespace, digest)
+        models = carried.models if carried else None
+        lookup = DefinitionsLookup(self._definitions, self._namespace, self._objects, models)
+
+        def work() -> Pipeline:
+            try:
+                return Pipeline(plan, lookup, self.sessions)
+            except Unavailable:
+                self._away[digest] = self._clock()
+                raise
+
+        return work
+
+
+def settle(future: Future[Pipeline], work: Callable[[], Pipeline]) -> None:
+    """Do it here and now."""
+    try:
+        future.set_result(work())
+    except Exception as error:
+        future.set_exception(error)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from swapstream.models.errors import InvalidPlan
 from swapstream.models.schema import Schema
 from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 from swapstream.operators.wire import read
 
-VERSION = 2
+VERSION = 3
 EVERY_DEVICE = "*"
 MAX_SCHEMAS = 64
 
@@ -43,9 +44,10 @@ class Input(msgspec.Struct, frozen=True):
 
 
 class Route(msgspec.Struct, frozen=True):
-    """Which models score the devices that match a glob pattern, of one type (a schema's name) or, "", of every type.
+    """Which models score the devices that match a glob pattern, of one type (a schema's name) or, "", of every type; with a
+    `tag`, only those that the plan's tag of this name has.
 
-    `threshold` overrides the champion's own.
+    `threshold` overrides the champion's own. `on_error` answers for the champion on the records on which that fails.
     """
 
     devices: str = EVERY_DEVICE
@@ -54,26 +56,51 @@ class Route(msgspec.Struct, frozen=True):
     canary: Pin | None = None
     threshold: float | None = None
     type: str = ""
+    on_error: Pin | None = None
+    tag: str = ""
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it takes every device of its type."""
+        return self.devices == EVERY_DEVICE and not self.tag
 
     def roles(self) -> Iterator[tuple[str, Pin]]:
-        """Each (role, model), the champion first."""
+        """Each (role, model), the champion first, the one that answers for it last."""
         if self.champion:
             yield "champion", self.champion
         for model in self.challengers:
             yield "challenger", model
         if self.canary:
             yield "canary", self.canary
+        if self.on_error:
+            yield "on_error", self.on_error
+
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Require(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a champion must show on records of before, next to the champion in force; None asks nothing.
+
+    - min_average_precision, max_alarm_rate: shares. max_alarm_rate_ratio: of its alarm rate to that of the champion in force.
+    """
+
+    min_average_precision: Share | None = None
+    max_alarm_rate: Share | None = None
+    max_alarm_rate_ratio: Annotated[float, Meta(gt=0)] | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What a deployment runs. A device takes the first route that matches its reading's type and its name; `devices` bounds
-    what a shard remembers of the devices of each schema.
+    """What a deployment runs. A device takes the first route that matches its reading's type, its name and, where the route has
+    one, its tag; `devices` bounds what a shard remembers of the devices of each schema, `tags` maps a tag to glob patterns.
     """
 
     name: str
     inputs: tuple[Input, ...]
     routes: tuple[Route, ...]
     devices: Retention = DEFAULT_RETENTION
+    tags: dict[str, tuple[str, ...]] = {}
+    require: Require = Require()
     v: int = VERSION
 
     @property
@@ -88,21 +115,27 @@ class Plan(msgspec.Struct, frozen=True):
         """Every model of every route."""
         return {pin for route in self.routes for _, pin in route.roles()}
 
+    def oldest(self) -> Plan:
+        """The same in the oldest version that can say it of 2 and later: so its digest stays over releases."""
+        plain = not self.tags and self.require == Require() and not any(r.on_error or r.tag for r in self.routes)
+        return msgspec.structs.replace(self, v=2 if plain else VERSION)
+
     def encode(self) -> bytes:
-        """A plan that was read as version 1 gives the bytes that it was, so that its digest stays."""
-        return msgspec.msgpack.encode(first(self) if self.v == 1 else self, order="deterministic")
+        """A plan that was read as an older version gives the bytes that it was, so that its digest stays."""
+        written = {1: first, 2: second}.get(self.v, lambda plan: plan)(self)
+        return msgspec.msgpack.encode(written, order="deterministic")
 
     @classmethod
     def decode(cls, body: bytes) -> Plan:
-        """A plan of any version. Raises InvalidPlan."""
+        """A plan of any version; it still calls itself so. Raises InvalidPlan."""
         version = read(body, Versioned, InvalidPlan, "a plan").v
-        if version == 1:
-            return second(read(body, PlanV1, InvalidPlan, "a plan"))
-        if version != VERSION:
+        if version not in READERS:
             raise InvalidPlan(f"plan of version {version}: this release reads versions 1 to {VERSION}")
-        plan = read(body, cls, InvalidPlan, "a plan")
+        plan = READERS[version](body)
         if not plan.inputs:
             raise InvalidPlan(f"plan {plan.name!r}: no schema")
+        if strange := {route.tag for route in plan.routes if route.tag} - plan.tags.keys():
+            raise InvalidPlan(f"plan {plan.name!r}: tag {min(strange)!r} of a route is none of the plan's")
         return plan
 
 
@@ -133,18 +166,48 @@ class PlanV1(msgspec.Struct, frozen=True):
     v: int
 
 
-def second(plan: PlanV1) -> Plan:
-    """A plan of version 1 in the words of version 2. It still calls itself version 1."""
+class RouteV2(RouteV1, frozen=True):
+    """A route of version 2: it may be of one type."""
+
+    type: str = ""
+
+
+class PlanV2(msgspec.Struct, frozen=True):
+    """A plan of version 2: several schemas, and how many devices are remembered."""
+
+    name: str
+    inputs: tuple[Input, ...]
+    routes: tuple[RouteV2, ...]
+    devices: Retention = DEFAULT_RETENTION
+    v: int = 2
+
+
+def from_first(body: bytes) -> Plan:
+    """A plan of version 1 in the words of today."""
+    plan = read(body, PlanV1, InvalidPlan, "a plan")
     only = Input(plan.schema, plan.extractor, plan.extractor_version)
-    routes = tuple(Route(**msgspec.structs.asdict(route)) for route in plan.routes)
-    return Plan(plan.name, (only,), routes, FOR_EVER, 1)
+    routes = tuple(msgspec.convert(route, Route, from_attributes=True) for route in plan.routes)
+    return Plan(plan.name, (only,), routes, FOR_EVER, v=1)
+
+
+def from_second(body: bytes) -> Plan:
+    """A plan of version 2 in the words of today."""
+    return msgspec.convert(read(body, PlanV2, InvalidPlan, "a plan"), Plan, from_attributes=True)
+
+
+READERS = {1: from_first, 2: from_second, 3: lambda body: read(body, Plan, InvalidPlan, "a plan")}
 
 
 def first(plan: Plan) -> PlanV1:
-    """What `second` took."""
+    """What `from_first` took."""
     (only,) = plan.inputs
-    routes = tuple(RouteV1(r.devices, r.champion, r.challengers, r.canary, r.threshold) for r in plan.routes)
+    routes = tuple(msgspec.convert(route, RouteV1, from_attributes=True) for route in plan.routes)
     return PlanV1(plan.name, only.schema, only.extractor, only.extractor_version, routes, 1)
+
+
+def second(plan: Plan) -> PlanV2:
+    """What `from_second` took."""
+    return msgspec.convert(plan, PlanV2, from_attributes=True)
 
 
 def check_schemas(plan: str, schemas: Sequence[Schema]) -> None:

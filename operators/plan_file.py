@@ -3,11 +3,14 @@
     name: machines
     schema: [pumps, fans]                 # or one name; a name in conf/schemas/, or a YAML file
     extractor: {pumps: [identity, ewm], fans: [identity]}         # or one list for all
+    tags: {critical: ["pump-7", "pump-9*"]}
     routes:
       - {type: fans, champion: fan:3}
+      - {tag: critical, champion: pump:8, on_error: pump:6}
       - {devices: "pump-1*", champion: pump:7, threshold: 4.5}
     champion: pump:6                      # roles at the top level: for whatever no route took
     devices: {max: 100000, evict_after: 30d}
+    require: {max_alarm_rate: 0.01}       # what `swapstream check --against` must find
 """
 
 from __future__ import annotations
@@ -26,12 +29,12 @@ from swapstream.models.errors import InvalidPlan
 from swapstream.models.schema import Schema
 from swapstream.models.yaml_file import read_mapping
 from swapstream.operators.extractors.composite import Composite
-from swapstream.operators.plan import EVERY_DEVICE, Input, Pin, Plan, Route, check_schemas
+from swapstream.operators.plan import EVERY_DEVICE, Input, Pin, Plan, Require, Route, check_schemas
 from swapstream.operators.retention import Retention
 
 
 class RouteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A route: models as name or name:version, `type` the name of a schema."""
+    """A route: models as name or name:version, `type` the name of a schema, `tag` one of the plan's."""
 
     devices: str = EVERY_DEVICE
     champion: str | None = None
@@ -39,9 +42,17 @@ class RouteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     canary: str | None = None
     threshold: float | None = None
     type: str = ""
+    on_error: str | None = None
+    tag: str = ""
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it takes every device of its type."""
+        return self.devices == EVERY_DEVICE and not self.tag
 
     def __str__(self) -> str:
-        return f"devices {self.devices!r}" + (f" of type {self.type!r}" if self.type else "")
+        said = f"devices {self.devices!r}" + (f" with tag {self.tag!r}" if self.tag else "")
+        return said + (f" of type {self.type!r}" if self.type else "")
 
 
 class DevicesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +74,9 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     canary: str | None = None
     threshold: float | None = None
     devices: DevicesFile = DevicesFile()
+    on_error: str | None = None
+    tags: dict[str, tuple[str, ...]] = {}
+    require: Require = Require()
 
     @property
     def schemas(self) -> tuple[str, ...]:
@@ -70,10 +84,10 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def every_route(self) -> tuple[RouteFile, ...]:
         """The routes, with roles at the top level as the last one. Raises InvalidPlan."""
-        rest = RouteFile(EVERY_DEVICE, self.champion, self.challengers, self.canary, self.threshold)
+        rest = RouteFile(EVERY_DEVICE, self.champion, self.challengers, self.canary, self.threshold, on_error=self.on_error)
         if rest == RouteFile() and self.routes:
             return self.routes
-        if any(route.devices == EVERY_DEVICE and not route.type for route in self.routes):
+        if any(route.takes_all and not route.type for route in self.routes):
             raise InvalidPlan(
                 f"plan {self.name!r}: a route for devices {EVERY_DEVICE!r} and roles at the top level say the same thing twice"
             )
@@ -124,6 +138,7 @@ def load_plan_file(path: str | Path) -> PlanFile:
 
 def resolve(file: PlanFile, catalogue: Catalogue) -> Plan:
     """Pin every name to a digest and check that the parts fit. Raises UnknownName, InvalidPlan."""
+    check_tags(file)
     inputs = file.inputs(catalogue.schema)
     pinned = tuple(Input(Pin(s.name, s.digest), tuple(e.spec), e.version) for s, e in inputs)
     open_to = {schema.name: extractor for schema, extractor in inputs}
@@ -131,9 +146,19 @@ def resolve(file: PlanFile, catalogue: Catalogue) -> Plan:
     for route in file.every_route():
         reached = reach(file.name, route, open_to, [schema.name for schema, _ in inputs])
         routes.append(resolve_route(file.name, route, reached, catalogue))
-        if route.devices == EVERY_DEVICE:
+        if route.takes_all:
             open_to = {name: extractor for name, extractor in open_to.items() if name not in reached}
-    return Plan(file.name, pinned, tuple(routes), file.retention())
+    return Plan(file.name, pinned, tuple(routes), file.retention(), file.tags, file.require).oldest()
+
+
+def check_tags(file: PlanFile) -> None:
+    """A tag names devices, and a route names a tag. Raises InvalidPlan."""
+    for tag, patterns in file.tags.items():
+        if not tag or not all(patterns) or not patterns:
+            raise InvalidPlan(f"plan {file.name!r}: tag {tag!r} is {list(patterns)}; a tag has a name, and patterns of devices")
+    for route in file.routes:
+        if route.tag and route.tag not in file.tags:
+            raise InvalidPlan(f"plan {file.name!r}, {route}: the plan's tags are {', '.join(file.tags) or 'none'}")
 
 
 def reach(plan: str, route: RouteFile, open_to: dict[str, Composite], schemas: list[str]) -> dict[str, Composite]:
@@ -155,19 +180,26 @@ def resolve_route(plan: str, route: RouteFile, inputs: dict[str, Composite], cat
             check_fit(f"plan {plan!r}, {route}", artifact, schema, extractor, len(inputs) > 1)
         return Pin(artifact.ref, artifact.digest)
 
-    if route.champion is None and (route.challengers or route.canary or route.threshold is not None):
-        raise InvalidPlan(f"plan {plan!r}, {route}: challengers, canary and threshold need a champion beside them")
+    others = route.challengers or route.canary or route.on_error or route.threshold is not None
+    if route.champion is None and others:
+        raise InvalidPlan(f"plan {plan!r}, {route}: challengers, canary, on_error and threshold need a champion beside them")
     if len(set(route.challengers)) < len(route.challengers):
         raise InvalidPlan(f"plan {plan!r}, {route}: a challenger stands there twice")
     if route.threshold is not None and not math.isfinite(route.threshold):
         raise InvalidPlan(f"plan {plan!r}, {route}: threshold is {route.threshold}; allowed: a finite number")
+    champion = pin(route.champion) if route.champion else None
+    on_error = pin(route.on_error) if route.on_error else None
+    if on_error and on_error == champion:
+        raise InvalidPlan(f"plan {plan!r}, {route}: on_error is {on_error.name}, the champion, which would fail where that does")
     return Route(
         route.devices,
-        pin(route.champion) if route.champion else None,
+        champion,
         tuple(map(pin, route.challengers)),
         pin(route.canary) if route.canary else None,
         route.threshold,
         route.type,
+        on_error,
+        route.tag,
     )
 
 

@@ -15,18 +15,16 @@ import numpy as np
 
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.frame import Bool, Float64, Frame, Int64
-from swapstream.operators.pipeline import RoleScores, Scored
+from swapstream.operators.score_sizes import ROW_BYTES, parts, score_parts
+from swapstream.operators.scored import DECIDING, RoleScores, Scored
 from swapstream.operators.wire import read
 
 VERSION = 2
-MAX_BYTES = 512 * 1024
-ROW_BYTES = 28
-"""Of a reading, but for its scores and its device's name."""
 
 
 class RoleColumns(msgspec.Struct, frozen=True):
     """One model's scores: `rows` are <i4 places in the frame (empty: all of them), `scores` <f8, NaN where the model
-    failed; `errors` maps the places of those scores to the reason."""
+    failed; `errors` maps the places of those scores to the reason. Role "on_error" has the rows on which the champion failed."""
 
     role: str
     model: str
@@ -130,7 +128,7 @@ class ScoresFrame(msgspec.Struct, frozen=True):
                     "threshold": role.threshold,
                     "error": error,
                     "warming": bool(self.warming[row]),
-                    "anomalous": role.role == "champion" and bool(self.anomalous[row]),
+                    "anomalous": role.role in DECIDING and error is None and bool(self.anomalous[row]),
                 }
 
 
@@ -144,9 +142,11 @@ def decode_scores(value: bytes) -> ScoresFrame:
 
 def scores_frames(scored: Scored, provenance: Provenance, prev: Position) -> Iterator[ScoresFrame]:
     """The readings of a frame that some model scored, in frames of at most about MAX_BYTES."""
-    width = ROW_BYTES + sum(12 + error_width(role) for role in scored.roles)
-    for rows in parts(scored.frame, answered(scored), width):
-        yield columns(scored, rows, provenance, prev, [c for role in scored.roles if (c := role_columns(role, rows, len(scored.frame)))])
+    n = len(scored.frame)
+    for rows in score_parts(scored, answered(scored)):
+        place = places_of(rows, n)
+        roles = [found for role in scored.roles if (found := role_columns(role, rows, place, n))]
+        yield columns(scored, rows, provenance, prev, roles)
         prev = position(scored.frame, rows[-1])
 
 
@@ -170,26 +170,8 @@ def answered(scored: Scored) -> Int64:
     return np.flatnonzero(found)
 
 
-def error_width(role: RoleScores) -> int:
-    """Bytes that an error of the role takes at most."""
-    return max((8 + 4 * len(reason) for reason in role.errors.values()), default=0)
-
-
 def position(frame: Frame, row: int) -> Position:
     return Position(int(frame.offsets[row]), int(frame.index[row]))
-
-
-def parts(frame: Frame, rows: Int64, width: int) -> list[Int64]:
-    """Rows in runs whose message stays under MAX_BYTES: `width` bytes a row and its device's name."""
-    if not len(rows):
-        return []
-    names, codes = frame.by_device()
-    lengths = np.fromiter(map(len, names), np.int64, len(names))
-    room = MAX_BYTES - 4 * int(lengths.sum())
-    if room > MAX_BYTES // 2:  # every message may name every device
-        return np.split(rows, range(most := max(1, room // width), len(rows), most))
-    sizes = width + 4 * lengths[codes[rows]]
-    return np.split(rows, np.flatnonzero(np.diff(np.cumsum(sizes) // MAX_BYTES)) + 1)
 
 
 def columns(scored: Scored, rows: Int64, provenance: Provenance, prev: Position, roles: list[RoleColumns]) -> ScoresFrame:
@@ -219,13 +201,20 @@ def columns(scored: Scored, rows: Int64, provenance: Provenance, prev: Position,
     )
 
 
-def role_columns(role: RoleScores, rows: Int64, n: int) -> RoleColumns | None:
-    """A role's part of some rows of a frame of n; None where it has no reading among them."""
+def places_of(rows: Int64, n: int) -> Int64:
+    """int64[n]: where among `rows` each row of a frame is, -1 for those that are not."""
+    place = np.full(n, -1)
+    place[rows] = np.arange(len(rows))
+    return place
+
+
+def role_columns(role: RoleScores, rows: Int64, place: Int64, n: int) -> RoleColumns | None:
+    """A role's part of some rows of a frame of n, `place` being theirs; None where it has no reading among them."""
     # A role that has every row has each in its place.
-    mine = rows if len(role.rows) == n else np.flatnonzero(np.isin(role.rows, rows, assume_unique=True))
+    mine = rows if len(role.rows) == n else np.flatnonzero(place[role.rows] >= 0)
     if not len(mine):
         return None
-    places = b"" if len(mine) == len(rows) else np.searchsorted(rows, role.rows[mine]).astype("<i4").tobytes()
+    places = b"" if len(mine) == len(rows) else raw(place[role.rows[mine]], "<i4")
     errors = {}
     if role.errors:
         moved = {place: i for i, place in enumerate(mine.tolist())}

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 
 from swapstream.operators.assignment import Assignment
 from swapstream.operators.frame import RawFrame
+from swapstream.operators.loaded_input import LoadedInput
 from swapstream.operators.outputs import Chain, Emission, answers, dead
-from swapstream.operators.pipeline import LoadedInput, Pipeline, Scored
+from swapstream.operators.pipeline import Pipeline
+from swapstream.operators.scored import Scored
 from swapstream.operators.scores import Provenance
 from swapstream.operators.tables import Tables
 
@@ -25,6 +27,11 @@ class Scoring:
         self.tables: Tables | None = None
         self.epoch = 0
         self.chains: dict[str, Chain] = {}
+
+    @property
+    def digest(self) -> str:
+        """Of the plan in force, "" before the start."""
+        return self.pipeline.digest if self.pipeline else ""
 
     def activate(self, pipeline: Pipeline, epoch: int) -> None:
         """Go on under another plan; state of extractors that stay the same is carried over."""

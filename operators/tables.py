@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.devices import DeviceTable
-from swapstream.operators.pipeline import LoadedInput, Pipeline
+from swapstream.operators.loaded_input import LoadedInput
+from swapstream.operators.pipeline import Pipeline
 
 SEPARATOR = "@"
 """Between a schema's name, which has none, and the key of its table's entry. Version 1 had one table, and no names."""

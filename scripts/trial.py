@@ -12,7 +12,8 @@ import msgspec
 import numpy as np
 
 from swapstream.operators.frame import Bool, Float64, Frame
-from swapstream.operators.pipeline import LoadedInput, Scored
+from swapstream.operators.loaded_input import LoadedInput
+from swapstream.operators.scored import Scored
 from swapstream.scripts.catalogue import local_pipeline
 from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.environment import load_environment

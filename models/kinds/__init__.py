@@ -7,9 +7,9 @@ import pkgutil
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import UnknownName
-from swapstream.models.kinds.base import Kind, Scorer
+from swapstream.models.kinds.base import Kind, Scorer, Telling
 
-__all__ = ["KINDS", "Kind", "Scorer", "kind_of", "scorer"]
+__all__ = ["KINDS", "Kind", "Scorer", "Telling", "kind_of", "scorer"]
 
 
 def _discover() -> dict[str, Kind]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -51,6 +51,15 @@ class Scorer(Protocol):
         NaN or infinite where the model failed on that row. Never raises for what a row holds, and a
         row's score does not depend on the other rows.
         """
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A scorer that knows why it failed."""
+
+    def failure(self, row: Float64) -> str:
+        """Why it has no score for a row float64[F], the same whatever the row came with; "" when only the score isn't finite."""
         ...
 
 

@@ -41,7 +41,7 @@ def test_an_anomaly_says_all_that_is_needed_to_look_into_it() -> None:
 
 
 def test_features_are_named_by_what_they_contributed_most_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swapstream.operators.pipeline.contributions", lambda *_: np.array([[1.0, 2.0]]))
+    monkeypatch.setattr("swapstream.operators.loaded_model.contributions", lambda *_: np.array([[1.0, 2.0]]))
     (row,) = told(deployable("p", champion="a:1"), [reading(values=(10.0, 90.0))])
     assert list(row["contributions"].items()) == [("pressure", 2.0), ("temperature", 1.0)]
 
@@ -66,13 +66,13 @@ def test_an_anomaly_that_can_not_be_explained_is_told_all_the_same(monkeypatch: 
     def raising(*_: Any) -> None:
         raise RuntimeError("out of its mind")
 
-    monkeypatch.setattr("swapstream.operators.pipeline.contributions", raising)
+    monkeypatch.setattr("swapstream.operators.loaded_model.contributions", raising)
     (row,) = told(deployable("p", champion="a:1"), [reading(values=(0.0, 90.0))])
     assert row["contributions"] == {}
 
 
 def test_shares_that_are_not_finite_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swapstream.operators.pipeline.contributions", lambda *_: np.array([[np.nan, 2.0]]))
+    monkeypatch.setattr("swapstream.operators.loaded_model.contributions", lambda *_: np.array([[np.nan, 2.0]]))
     (row,) = told(deployable("p", champion="a:1"), [reading(values=(0.0, 90.0))])
     assert row["contributions"] == {"pressure": 2.0}
 

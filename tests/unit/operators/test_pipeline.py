@@ -12,8 +12,12 @@ from swapstream.models.errors import InvalidArtifact, UnknownName
 from swapstream.models.kinds import scorer
 from swapstream.models.schema import Schema
 from swapstream.operators.decode import Decoder
-from swapstream.operators.pipeline import NO_ROUTE, LoadedInput, Pipeline, Scored
+from swapstream.operators.loaded_input import LoadedInput
+from swapstream.operators.patterns import NONE
+from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Pin
+from swapstream.operators.scored import Scored
+from swapstream.operators.sessions import Session
 from tests.support.shards import EWM, FIELDS, Deployable, deployable, frame, model, reading, route
 
 
@@ -57,6 +61,14 @@ class Scripted:
         return found
 
 
+def scripted(some: LoadedInput, scorer: Any, role: str = "champion") -> None:
+    """Let a scorer of the test's own answer in a role of the first route."""
+    model = some.routes[0].in_role(role)
+    assert model is not None
+    session = Session(scorer, model.session.manifest, 0)
+    model._session = lambda: session
+
+
 def test_scores_are_the_models_own() -> None:
     scored = process(pipeline(champion="a:1", canary="b:1"), ["pump-1"] * 3)
     for role, ref in zip(scored.roles, ("a:1", "b:1"), strict=True):
@@ -69,8 +81,8 @@ def test_a_device_takes_the_first_route_that_matches_and_none_else() -> None:
     some = pipeline(routes=(route("pump-1*", champion="a:1"), route("pump-*", champion="b:1")))
     scored = process(some, ["pump-2", "fan", "pump-1", "pump-10"])
     assert {role.model.name: role.rows.tolist() for role in scored.roles} == {"a:1": [2, 3], "b:1": [0]}
-    assert [some.route_of(device) for device in ("pump-1", "pump-2", "fan")] == [0, 1, NO_ROUTE]
-    assert some.champion_of("fan") is None
+    assert [some.route_of(device) for device in ("pump-1", "pump-2", "fan")] == [0, 1, NONE]
+    assert some.model_of("fan") is None
 
 
 def test_a_route_without_a_champion_answers_for_none() -> None:
@@ -109,7 +121,7 @@ def test_whatever_a_library_raises_while_a_model_is_loaded_is_its_reason(monkeyp
 
     monkeypatch.setattr("swapstream.models.gate.scorer", raising)
     errors = process(pipeline(champion="a:1"), ["pump-1"]).roles[0].errors
-    assert errors[0].startswith("RuntimeError: no such op!")
+    assert errors[0].startswith("a:1: load: RuntimeError: no such op!")
     assert len(errors[0]) == 200
 
 
@@ -125,7 +137,7 @@ def test_scores_of_another_shape_are_an_error(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("together", [True, False])
 def test_a_record_on_which_a_model_fails_harms_only_its_own_row(together: bool) -> None:
     some = pipeline(champion="a:1", threshold=0.5)
-    some.routes[0].models[0].scorer = Scripted()
+    scripted(some, Scripted())
     values = [(1.0, 0.0), (9.0, 0.0), (4.0, 0.0), (3.0, 0.0), (0.25, 0.0)]
     runs = [values] if together else [[row] for row in values]
     found = [process(some, ["pump-1"] * len(run), run) for run in runs]
@@ -145,3 +157,80 @@ def test_a_missing_schema_is_told_when_the_pipeline_is_made() -> None:
     one = deployable("p", champion="a:1")
     with pytest.raises(UnknownName, match="no schema pumps"):
         Pipeline(one.plan, Nothing(one))
+
+
+# -- who answers where the champion fails
+
+
+BAD = [(1.0, 0.0), (9.0, 0.0), (4.0, 0.0), (0.25, 0.0), (7.0, 90.0)]
+
+
+@pytest.mark.parametrize("cuts", [(5,), (1, 1, 1, 1, 1), (2, 3), (4, 1)])
+def test_on_error_answers_where_the_champion_fails_and_nowhere_else(cuts: tuple[int, ...]) -> None:
+    some = pipeline(champion="a:1", on_error="b:1", threshold=0.5)
+    scripted(some, Scripted())
+    found: dict[tuple[str, int], tuple[float, str | None]] = {}
+    anomalous, first = [], 0
+    for count in cuts:
+        scored = process(some, ["pump-1"] * count, BAD[first : first + count])
+        for role in scored.roles:
+            for place, (row, score) in enumerate(zip(role.rows.tolist(), role.scores.tolist(), strict=True)):
+                found[role.role, first + row] = score, role.errors.get(place)
+        anomalous += scored.anomalous.tolist()
+        first += count
+    stands_in = model("b:1", FIELDS)
+    own = scorer(stands_in).score(np.array(BAD))
+    failed = [1, 2, 4]
+    assert sorted(row for role, row in found if role == "on_error") == failed
+    assert [found["on_error", row] for row in failed] == [(own[row], None) for row in failed]
+    assert [found["champion", row][1] is not None for row in range(5)] == [False, True, True, False, True]
+    assert anomalous == [True, *(own[1:3] > stands_in.manifest.threshold).tolist(), False, bool(own[4] > stands_in.manifest.threshold)]
+    assert anomalous[4]
+
+
+def test_on_error_has_its_own_threshold_and_raises_no_alarm_while_warming() -> None:
+    some = pipeline(broken=("c:1",), extractor=EWM, champion="c:1", on_error="d:1", threshold=-1.0)
+    scored = process(some, ["x", "x", "x", "y"], [(1.0, 2.0), (3.0, 2.0), (1e9, 1e9), (1e9, 1e9)])
+    champion, other = scored.roles
+    assert (champion.role, other.role, other.rows.tolist()) == ("champion", "on_error", [0, 1, 2, 3])
+    assert other.threshold > 0
+    assert scored.anomalous.tolist() == [False, False, True, False]
+
+
+def test_where_both_fail_the_record_has_two_reasons_and_no_alarm() -> None:
+    scored = process(pipeline(broken=("a:1", "b:1"), champion="a:1", on_error="b:1"), ["pump-1"])
+    assert [(role.role, role.errors) for role in scored.roles] == [("champion", {0: "a:1 is broken"}), ("on_error", {0: "b:1 is broken"})]
+    assert not scored.anomalous.any()
+
+
+def test_a_challenger_that_fails_is_answered_by_nobody() -> None:
+    scored = process(pipeline(broken=("b:1",), champion="a:1", challengers=("b:1",), on_error="c:1"), ["pump-1"])
+    assert [role.role for role in scored.roles] == ["champion", "challenger"]
+
+
+def test_a_scorer_that_knows_why_it_failed_is_asked_about_the_row_alone() -> None:
+    class Telling(Scripted):
+        def failure(self, row: np.ndarray[Any, Any]) -> str:
+            return f"no answer to {row[0]}" if row[0] == 4 else ""
+
+    some = pipeline(champion="a:1")
+    scripted(some, Telling())
+    errors = process(some, ["pump-1"] * 3, [(1.0, 0.0), (4.0, 0.0), (3.0, 0.0)]).roles[0].errors
+    assert errors == {1: "no answer to 4.0", 2: "the score is not finite"}
+
+
+# -- tags, and many routes
+
+
+def test_a_tag_takes_the_devices_of_its_patterns() -> None:
+    tags = {"critical": ("pump-7", "fan-*")}
+    routes = (route("*-1", tag="critical", champion="a:1"), route(tag="critical", champion="b:1"), route("pump-*", champion="c:1"))
+    some = pipeline(tags=tags, routes=routes)
+    scored = process(some, ["pump-7", "fan-1", "fan-2", "pump-1", "valve"])
+    assert {role.model.name: role.rows.tolist() for role in scored.roles} == {"a:1": [1], "b:1": [0, 2], "c:1": [3]}
+
+
+def test_a_route_with_a_tag_leaves_the_rest_to_those_behind_it() -> None:
+    some = pipeline(tags={"t": ("x",)}, routes=(route(tag="t", champion="a:1"),), champion="b:1")
+    scored = process(some, ["y", "x", "y"])
+    assert {role.model.name: role.rows.tolist() for role in scored.roles} == {"a:1": [1], "b:1": [0, 2]}

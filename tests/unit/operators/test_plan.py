@@ -11,7 +11,7 @@ import pytest
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidPlan, UnknownName
 from swapstream.operators.extractors.composite import Composite
-from swapstream.operators.plan import Plan
+from swapstream.operators.plan import Plan, Require
 from swapstream.operators.plan_file import DevicesFile, PlanFile, RouteFile, load_plan_file, resolve
 from swapstream.operators.retention import Retention
 from tests.support.shards import EWM, FIELDS, SCHEMAS, Catalogue, deployable, model, route
@@ -44,6 +44,8 @@ def test_a_short_file_is_enough(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (YAML + "chalengers: []", "chalengers"),
+        (YAML + "require: {max_alarm_rate: 1.5}", "max_alarm_rate"),
+        (YAML + "require: {max_alarms: 1}", "max_alarms"),
         ("name: [", "plan.yaml"),
         ("schema: pumps", "name"),
         ("- 1", "plan.yaml"),
@@ -66,6 +68,13 @@ def test_a_file_that_is_not_there_is_named() -> None:
     [
         (PlanFile("p", "pumps", challengers=("a:1",)), "need a champion"),
         (PlanFile("p", "pumps", canary="a:1"), "need a champion"),
+        (PlanFile("p", "pumps", on_error="a:1"), "need a champion"),
+        (PlanFile("p", "pumps", champion="a:1", on_error="a:1"), "on_error is a:1, the champion"),
+        (PlanFile("p", "pumps", tags={"t": ()}), "tag 't' is \\[\\]; a tag has a name, and patterns"),
+        (PlanFile("p", "pumps", tags={"": ("a",)}), "a tag has a name"),
+        (PlanFile("p", "pumps", tags={"t": ("a", "")}), "a tag has a name"),
+        (PlanFile("p", "pumps", tags={"t": ("a",)}, routes=(RouteFile(tag="s", champion="a:1"),)),
+         "devices '\\*' with tag 's': the plan's tags are t"),
         (PlanFile("p", "pumps", champion="a:1", challengers=("b:1", "b:1")), "stands there twice"),
         (PlanFile("p", "pumps", champion="a:1", threshold=float("nan")), "finite"),
         (PlanFile("p", "pumps", champion="a:1", routes=(RouteFile("*"),)), "twice"),
@@ -103,6 +112,10 @@ def test_everything_that_decides_a_score_is_in_the_digest() -> None:
         deployable("p", champion="a:1", devices=DevicesFile(max=5)),
         deployable("p", champion="a:1", devices=DevicesFile(evict_after="1d")),
         deployable("p", schema=("pumps", "fans"), routes=(route(type="pumps", champion="a:1"),)),
+        deployable("p", champion="a:1", on_error="a:2"),
+        deployable("p", tags={"t": ("a",)}, routes=(route(tag="t", champion="a:1"),)),
+        deployable("p", tags={"t": ("b",)}, routes=(route(tag="t", champion="a:1"),)),
+        deployable("p", champion="a:1", require=Require(max_alarm_rate=0.01)),
     ]
     assert len({plan.digest for plan in plans}) == len(plans)
     assert deployable("p", champion="a:1").digest == plans[0].digest
@@ -120,8 +133,8 @@ def test_other_bytes_are_refused(body: bytes) -> None:
 
 
 def test_another_version_is_refused() -> None:
-    plan = msgspec.structs.replace(deployable("p").plan, v=3)
-    with pytest.raises(InvalidPlan, match="version 3"):
+    plan = msgspec.structs.replace(deployable("p").plan, v=4)
+    with pytest.raises(InvalidPlan, match="version 4: this release reads versions 1 to 3"):
         Plan.decode(plan.encode())
 
 
@@ -219,3 +232,42 @@ def test_a_model_is_refused_under_other_settings_than_it_was_trained_with() -> N
     file = PlanFile("pumps", "pumps", ("identity",), champion="a:1")
     with pytest.raises(InvalidPlan, match="was trained on features of extractor identity:1:000000000000"):
         resolve(file, TrainedElsewhere(FIELDS))
+
+
+# -- tags, who answers on errors, what is required
+
+
+def test_a_plan_names_tags_who_answers_and_what_is_required(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text("""
+name: pumps
+schema: pumps
+tags: {critical: ["pump-7", "pump-9*"]}
+routes:
+  - {tag: critical, champion: a:2, on_error: a:1}
+champion: a:1
+on_error: b:1
+require: {min_average_precision: 0.5, max_alarm_rate: 0.01, max_alarm_rate_ratio: 2}
+""")
+    plan = resolve(load_plan_file(path), Catalogue(FIELDS))
+    critical, rest = plan.routes
+    assert (critical.tag, critical.takes_all, rest.tag, rest.takes_all) == ("critical", False, "", True)
+    assert [[(role, pin.name) for role, pin in one.roles()] for one in plan.routes] == [
+        [("champion", "a:2"), ("on_error", "a:1")], [("champion", "a:1"), ("on_error", "b:1")]]
+    assert plan.tags == {"critical": ("pump-7", "pump-9*")}
+    assert plan.require == Require(0.5, 0.01, 2.0)
+    assert {pin.name for pin in plan.models()} == {"a:1", "a:2", "b:1"}
+    assert Plan.decode(plan.encode()) == plan
+
+
+def test_a_plan_that_needs_nothing_new_keeps_the_digest_that_it_had() -> None:
+    plan = deployable("p", champion="a:1").plan
+    assert plan.v == 2
+    assert "on_error" not in msgspec.msgpack.decode(plan.encode())["routes"][0]
+    assert deployable("p", champion="a:1", on_error="b:1").plan.v == 3
+
+
+def test_a_tag_that_no_plan_has_is_refused_when_it_is_read() -> None:
+    plan = deployable("p", tags={"t": ("a",)}, routes=(route(tag="t", champion="a:1"),)).plan
+    with pytest.raises(InvalidPlan, match="tag 't' of a route is none of the plan's"):
+        Plan.decode(msgspec.structs.replace(plan, tags={}).encode())

@@ -10,11 +10,11 @@ import pytest
 
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.frame import Frame
-from swapstream.operators.pipeline import RoleScores, Scored
 from swapstream.operators.plan import Pin
+from swapstream.operators.score_sizes import MAX_BYTES
+from swapstream.operators.scored import RoleScores, Scored
 from swapstream.operators.scores import (
     BEFORE_ALL,
-    MAX_BYTES,
     Position,
     Provenance,
     ScoresFrame,
@@ -87,6 +87,24 @@ def test_an_error_takes_the_place_of_its_score_only() -> None:
     assert found["champion", 14] == (None, "broken")
     assert found["champion", 16] == (1.5, None)
     assert found["canary", 12] == (0.5, None)
+
+
+def test_a_row_is_anomalous_in_the_role_that_decided() -> None:
+    some = scored(6, [role("champion", range(6), {0: "broken"}), role("canary", range(6)), role("on_error", [0])])
+    (frame,) = read(some)
+    found = [(row["role"], row["offset"]) for row in frame.rows() if row["anomalous"]]
+    assert found == [("champion", 20), ("on_error", 10)]
+
+
+@pytest.mark.parametrize("routes", [40, 1_000, 5_000])
+def test_many_routes_share_messages_without_filling_them(routes: int) -> None:
+    some = scored(20_000, [role("champion", np.arange(first, 20_000, routes)) for first in range(routes)])
+    messages = [frame.encode() for frame in scores_frames(some, WHERE, BEFORE_ALL)]
+    assert max(map(len, messages)) < MAX_BYTES
+    assert len(messages) < {40: 5, 1_000: 5, 5_000: 15}[routes]
+    frames = list(map(decode_scores, messages))
+    assert sorted(row["offset"] for frame in frames for row in frame.rows()) == some.frame.offsets.tolist()
+    assert [frame.prev for frame in frames] == [-1, *(frame.last for frame in frames[:-1])]
 
 
 @pytest.mark.parametrize(
