@@ -23,8 +23,10 @@ from swapstream.operators.plan import Plan
 from swapstream.operators.plan_file import PlanFile, RouteFile, resolve
 from swapstream.operators.shard import Shard
 from swapstream.operators.shard_state import Change
+from swapstream.operators.signing import Signer
 from swapstream.operators.statement import Kind, encode_definition
 from swapstream.operators.token import Token
+from swapstream.operators.trust import Action, KeyMessage
 
 NAMESPACE, DEPLOYMENT, TOPIC = "prod", "detect", "telemetry"
 FIELDS = ("temperature", "pressure")
@@ -105,10 +107,16 @@ def route(devices: str = "*", **roles: Any) -> RouteFile:
 
 
 class Parameters:
-    """The `parameters` topic: its records, and readers that have read a part of it."""
+    """The `parameters` topic: its records, and readers that have read a part of it.
 
-    def __init__(self) -> None:
+    With a signer the first record has NAMESPACE trust its key, and what is defined is signed by it.
+    """
+
+    def __init__(self, signer: Signer | None = None) -> None:
         self.records: list[bytes | None] = []
+        self.signer = signer
+        if signer:
+            self.tell("trust", signer)
 
     @property
     def end(self) -> int:
@@ -116,7 +124,11 @@ class Parameters:
 
     def define(self, kind: Kind, name: str, body: bytes, namespace: str = NAMESPACE) -> int:
         """Returns the record's offset."""
-        return self.write(encode_definition(kind, namespace, name, body, "a person", 1, "")[1])
+        return self.write(encode_definition(kind, namespace, name, body, "a person", 1, "", self.signer)[1])
+
+    def tell(self, action: Action, key: Signer) -> int:
+        """A key message; returns its offset."""
+        return self.define("key", key.id, KeyMessage(key.id, key.public, action, "a key", self.end).encode())
 
     def write(self, value: bytes | None) -> int:
         self.records.append(value)
@@ -189,9 +201,11 @@ class Stored:
         return copied
 
 
-def token(epoch: int, plan: str, parameters_end: int, partition: int = 0, **changes: Any) -> bytes:
+def token(
+    epoch: int, plan: str, parameters_end: int, partition: int = 0, signer: Signer | None = None, **changes: Any
+) -> bytes:
     made = Token("swap", NAMESPACE, DEPLOYMENT, epoch, plan, TOPIC, partition, parameters_end, "a person", 1, "")
-    return msgspec.structs.replace(made, **changes).encode()
+    return msgspec.structs.replace(made, **changes).encode(signer)
 
 
 def reading(device: str = "pump-1", values: Sequence[float] = (1.0, 2.0), time: int = 1_000) -> bytes:
