@@ -49,11 +49,6 @@ def unpack(data: bytes, ref: str, digest: str) -> Artifact:
     return artifact
 
 
-def examine_bytes(data: bytes) -> Finding:
-    """Whether bytes are an artifact: what decoding them finds."""
-    return found("", FORMAT._replace(find=lambda: f"artifact {Artifact.decode(data).ref}"))
-
-
 def check_budget(artifact: Artifact, loaded: Scorer, budget: float = BUDGET) -> None:
     """The one check that depends on how busy a machine is, alone: for a scorer that was let in before. Raises Rejected."""
     one = Check("budget", f"{budget} s", partial(checks.budget, artifact, loaded, budget))

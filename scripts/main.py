@@ -38,6 +38,7 @@ SECTIONS = {
     "Models and plans, without a cluster": [
         Line("train", "train", "Fit a model to a telemetry file"),
         Line("pack", "train", "Take in an ONNX graph as a model"),
+        Line("check", "check", "Put a model through the gate, and beside a plan's champion"),
         Line("models", "models", "Show the models in the store, and the kinds there are"),
         Line("plan", "plan", "Check, show and compare plan files"),
         Line("try", "trial", "Run a plan over a telemetry file, here and now"),

@@ -1,0 +1,114 @@
+"""Records to measure models on: those of a file, or the last ones of telemetry, labelled where the `labels` topic knows them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+
+import msgspec
+import numpy as np
+
+from swapstream.models.errors import InvalidSettings
+from swapstream.models.schema import Schema
+from swapstream.operators.decode import Decoders
+from swapstream.operators.frame import Bool, Frame, RawFrame
+from swapstream.operators.token import FIRST_BYTE
+from swapstream.scripts import kafka
+from swapstream.scripts.environment import Environment
+from swapstream.scripts.files import Columns, read_telemetry
+from swapstream.scripts.simulation import Label
+
+LAST = re.compile(r"last:([1-9][0-9]{0,6})")
+LABELS = msgspec.json.Decoder(Label)
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """Readings of one schema as one long frame, in the order of each device; `labels` bool[n] where somebody knows, else None."""
+
+    schema: str
+    frame: Frame
+    labels: Bool | None = None
+
+
+def last(against: str) -> int | None:
+    """The N of "last:N"; None for the name of a file. Raises InvalidSettings."""
+    found = LAST.fullmatch(against)
+    if found is None and against.startswith("last:"):
+        raise InvalidSettings(f"against {against!r}: allowed are last:N with N from 1 to 9999999, or a file")
+    return int(found[1]) if found else None
+
+
+def of_file(path: str, schema: Schema, columns: Columns | None = None) -> Sample:
+    """Without the rows that a job would send to dead letters. Raises InvalidSettings."""
+    usable = read_telemetry(path, schema.names, columns).finite()
+    return Sample(schema.name, usable.frame(), usable.labels)
+
+
+def of_telemetry(environment: Environment, schemas: Sequence[Schema], count: int) -> list[Sample]:
+    """The last `count` committed messages of telemetry, as readings of each schema. Tokens and bad readings are left out.
+
+    Raises ClusterError.
+    """
+    labels = read_labels(environment)
+    frames = decoded(last_records(environment, count), schemas)
+    return [Sample(schema.name, frame, marked(frame, labels)) for schema, frame in zip(schemas, frames, strict=True)]
+
+
+def last_records(environment: Environment, count: int) -> list[kafka.Record]:
+    """The newest of all partitions by Kafka's timestamp, oldest first; those of a partition stay in their order."""
+    topic = environment.topics.telemetry.name
+    records = [record for record in kafka.read_to_end(environment, topic, starts(environment, topic, count))
+               if record.value is not None and not record.value.startswith(FIRST_BYTE)]
+    times = in_order(records)
+    return [records[place] for place in np.argsort(times, kind="stable")[-count:].tolist()]
+
+
+def in_order(records: Sequence[kafka.Record]) -> list[int]:
+    """Their timestamps, made such that they never fall within a partition, as producers' clocks may."""
+    highest: dict[int, int] = {}
+    times = []
+    for record in records:
+        highest[record.partition] = max(record.timestamp, highest.get(record.partition, record.timestamp))
+        times.append(highest[record.partition])
+    return times
+
+
+def starts(environment: Environment, topic: str, count: int) -> dict[int, int]:
+    """Partition → an offset from which at most `count` records follow."""
+    client = kafka.consumer(environment, topic)
+    try:
+        with kafka.broker_errors(environment):
+            partitions = list(client.assignment())
+            first, end = client.beginning_offsets(partitions), client.end_offsets(partitions)
+    finally:
+        client.close()
+    return {partition.partition: max(first[partition], end[partition] - count) for partition in partitions}
+
+
+def decoded(records: Sequence[kafka.Record], schemas: Sequence[Schema]) -> list[Frame]:
+    """A frame for each schema, the place among `records` as offset."""
+    at, times = np.arange(len(records)), np.array([record.timestamp for record in records], np.int64)
+    raw = RawFrame(0, [record.value for record in records], at, times, [record.key for record in records])
+    frames, _ = Decoders(tuple(schemas)).decode(raw, 0, len(raw))
+    return frames
+
+
+def read_labels(environment: Environment) -> list[Label]:
+    """Every known anomaly; what is no label is passed over."""
+    found = []
+    for record in kafka.read_to_end(environment, environment.topics.labels.name):
+        with suppress(msgspec.DecodeError):
+            found.append(LABELS.decode(record.value or b""))
+    return found
+
+
+def marked(frame: Frame, labels: Iterable[Label]) -> Bool | None:
+    """Which readings lie in a label's span of event time, its ends included; None where none does."""
+    names, codes = frame.by_device()
+    places = {name: place for place, name in enumerate(names)}
+    wanted = np.zeros(len(frame), np.bool_)
+    for label in labels:
+        if label.device in places:
+            wanted |= (codes == places[label.device]) & (frame.times >= label.first) & (frame.times <= label.last)
+    return wanted if wanted.any() else None
