@@ -15,6 +15,7 @@ from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.anomalies import Anomaly
 from swapstream.operators.dead_letters import DeadLetter, decode_dead_letter
 from swapstream.operators.outputs import Role
+from swapstream.operators.scored import DECIDING
 from swapstream.operators.scores import Provenance, RoleColumns, ScoresFrame, decode_scores
 
 Table = np.ndarray[Any, np.dtype[Any]]
@@ -106,8 +107,8 @@ def origin(message: Message) -> Origin:
     return Origin(found.namespace, found.deployment, found.topic, found.partition)
 
 
-def last_offset(message: Message) -> int:
-    return message.content.last if isinstance(message.content, ScoresFrame) else message.content.offset
+def first_offset(message: Message) -> int:
+    return message.content.first if isinstance(message.content, ScoresFrame) else message.content.offset
 
 
 class Names:
@@ -180,8 +181,8 @@ class Reader:
         table["score"] = np.frombuffer(role.scores, "<u8")
         for place, reason in role.errors.items():
             table["error"][place] = self._errors.number(reason)
-        if role.role == "champion":
-            table["anomalous"] = np.frombuffer(frame.anomalous, "u1")[places]
+        if role.role in DECIDING:
+            table["anomalous"] = np.frombuffer(frame.anomalous, "u1")[places] & (table["error"] == 0)
         return table
 
     def epoch(self, row: Any) -> int | None:

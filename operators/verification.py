@@ -17,12 +17,13 @@ from swapstream.operators.frame import RawFrame
 from swapstream.operators.outputs import Role
 from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.recorded import Recorded
-from swapstream.operators.rows import NONE, Origin, Reader, Rows, last_offset, origin, read_message
+from swapstream.operators.rows import NONE, Origin, Reader, Rows, first_offset, origin, read_message
 from swapstream.operators.shard import Assignment, Shard
 from swapstream.operators.snapshots import Published
 
-AHEAD = 100_000
-"""Offsets that the emitted side is read ahead: as far back as a job goes after a failure, so that repeats are compared."""
+AHEAD = 200_000
+"""Offsets that the emitted side is read ahead: more than a frame spans, whose messages of several schemas overlap, and as far as
+a job goes back after a failure, so that repeats are compared."""
 BLOCK = 100_000
 """Rows that are compared at once."""
 COMPARED: tuple[Role, ...] = ("scores", "features", "dead_letters", "anomalies")
@@ -98,7 +99,7 @@ class Verification:
         whose = origin(message)
         if whose != self._whose and whose != (Origin("", "", *self._whose[2:])):
             return
-        self._reached[role] = max(self._reached[role], last_offset(message))
+        self._reached[role] = max(self._reached[role], first_offset(message))
         rows = self._reader.rows(message)
         self._remember(rows)
         self._comparison.emitted(self._within(rows))
