@@ -10,11 +10,18 @@ from swapstream.operators.shard_state import decode_raw, encode_raw
 
 
 class Holding:
-    """Held frames, their `size` in bytes of payload, and which of them are not written down yet."""
+    """Held frames, their `size` in bytes of payload, and which of them are not written down yet.
+
+    `token`: the offset of the first held record, if that is a token which could not be judged; the shard has been holding there
+    `since` a time of its run's, through `ticks` calls of its timer. None of that is written down.
+    """
 
     def __init__(self) -> None:
         self.frames: deque[RawFrame] = deque()
         self.size = 0
+        self.token: int | None = None
+        self.since = 0.0
+        self.ticks = 0
         self._new: list[bytes] = []
         self._rewritten = False
 
@@ -27,17 +34,19 @@ class Holding:
         self.size += bytes_of(raw)
         self._new.append(encode_raw(raw))
 
-    def put_back(self, raw: RawFrame) -> None:
-        """Before all others: the rest of a frame that went on and must wait after all."""
+    def stop_at(self, raw: RawFrame, now: float) -> None:
+        """Before all others: the rest of a frame that went on up to a token, at which the shard holds from now on."""
         self.frames.appendleft(raw)
         self.size += bytes_of(raw)
         self._rewritten = True
+        self._at_token(now)
 
     def take(self) -> RawFrame:
         """The oldest, which is held no longer."""
         raw = self.frames.popleft()
         self.size -= bytes_of(raw)
         self._rewritten = True
+        self.token = None
         return raw
 
     def encoded(self) -> list[bytes]:
@@ -51,10 +60,15 @@ class Holding:
         self._new, self._rewritten = [], False
         return found, whole
 
-    def restore(self, held: Sequence[bytes]) -> None:
-        """Take over what was written. Raises InvalidDefinition."""
+    def restore(self, held: Sequence[bytes], started: bool, now: float) -> None:
+        """Take over what was written; a shard that has started holds at nothing but a token. Raises InvalidDefinition."""
         self.frames = deque(map(decode_raw, held))
         self.size = sum(map(bytes_of, self.frames))
+        if self.frames and started:
+            self._at_token(now)
+
+    def _at_token(self, now: float) -> None:
+        self.token, self.since, self.ticks = int(self.frames[0].offsets[0]), now, 0
 
 
 def bytes_of(raw: RawFrame) -> int:

@@ -12,7 +12,9 @@ VERSION = 1
 class LedgerRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One event. `id` is the same when the row is written again; `time` is in milliseconds, log time in rows from a shard.
 
-    `prev` is the sha256 of the writer's row before, empty in its first.
+    - prev: the sha256 of the writer's row before, empty in its first.
+    - of shards: `job` and `attempt`, which execution it was; `how` a plan began: token, arrival or update; `held`, bytes of input that
+      are held back; `took_ms`, how long records waited for this, or the asker for an answer.
     """
 
     id: str
@@ -30,6 +32,11 @@ class LedgerRow(msgspec.Struct, frozen=True, omit_defaults=True):
     plan_name: str | None = None
     who: str | None = None
     reason: str | None = None
+    job: str | None = None
+    attempt: int | None = None
+    how: str | None = None
+    held: int | None = None
+    took_ms: float | None = None
     v: int = VERSION
 
     def encode(self) -> bytes:

@@ -2,6 +2,7 @@
 
 starting ──(parameters read to the end seen at submit)──> running ──(token whose plan is there)──> running, next epoch
    │ holds its input                                        │  └──(token that can't be judged yet)──> holding ──> running
+                                                            └──(a cut at arrival)──> running, next epoch
 """
 
 from __future__ import annotations
@@ -11,41 +12,54 @@ from collections.abc import Mapping
 import msgspec
 
 from swapstream.models.errors import InvalidDefinition, OutOfOrder
+from swapstream.operators.arriving import Arrivals
 from swapstream.operators.assignment import Assignment
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.device_store import BASE
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.holding import Holding
-from swapstream.operators.judging import Judge, Verdict
+from swapstream.operators.judging import PATIENCE, Judge, Standing, Verdict
 from swapstream.operators.outputs import Emission, dead
 from swapstream.operators.pipelines import Pipelines
+from swapstream.operators.preparing import Preparing
 from swapstream.operators.readers import Bad
 from swapstream.operators.reporting import Reporter
+from swapstream.operators.run import Run
 from swapstream.operators.scoring import Scoring
-from swapstream.operators.shard_state import Change, Head, Snapshot, decode_head
+from swapstream.operators.shard_state import Change, Head, Pending, Snapshot, decode_head
 from swapstream.operators.snapshots import Snapshots, Why
-from swapstream.operators.starting import plan_at
+from swapstream.operators.starting import Beginning, first_plan
 from swapstream.operators.tables import SEPARATOR, Tables
-from swapstream.operators.token import FIRST_BYTE
+from swapstream.operators.token import FIRST_BYTE, UPDATE
 from swapstream.operators.wire import read
 
 TOKEN = FIRST_BYTE[0]
+NOBODY = Run()
+ANSWERS = {"take": "prepared", "refuse": "refused", "reject": "rejected"}
 
 
 class Shard:
     """One partition of one deployment."""
 
-    def __init__(self, partition: int, assignment: Assignment, definitions: Definitions, pipelines: Pipelines) -> None:
+    def __init__(
+        self, partition: int, assignment: Assignment, definitions: Definitions, pipelines: Pipelines, run: Run = NOBODY
+    ) -> None:
         self.partition = partition
         self.assignment = assignment
         self.definitions = definitions
         self.pipelines = pipelines
+        self.run = run
         self.started = False
         self.last = -1
+        self.carried = b""
+        self.floor = -1
+        self.aborted = 0
         self.holding = Holding()
         self.scoring = Scoring(partition, assignment)
-        self.judge = Judge(partition, assignment, definitions, pipelines)
-        self.reporter = Reporter(partition, assignment)
+        self.judge = Judge(partition, assignment, definitions, pipelines, run.blocking)
+        self.preparing = Preparing(self.judge, run)
+        self.arrivals = Arrivals(assignment, definitions, self.judge)
+        self.reporter = Reporter(partition, assignment, run)
         whose = (assignment.namespace, assignment.deployment, assignment.topic, partition)
         self.snapshots = Snapshots(*whose, assignment.snapshot_every_ms)
         self._everything = False
@@ -64,27 +78,36 @@ class Shard:
         self.last = int(raw.offsets[-1])
         if self.holding or not self._start(raw):
             return self._hold(raw)
-        return self._consume(raw)
+        return [*self._arrive(raw), *self._consume(raw)]
 
     def on_control(self) -> list[Emission]:
-        """`definitions` has grown: go on with what is held, as far as that goes."""
-        emissions: list[Emission] = []
-        while self.holding and self._ready(self.holding.frames[0]):
-            emissions += self._consume(self.holding.take())
-        return emissions
+        """`definitions` tells more than it did: answer what is asked, and go on with what is held, as far as that goes."""
+        self.arrivals.look()
+        return [*self._answer(), *self._go_on()]
 
     def on_timer(self) -> list[Emission]:
-        """Timers only release what is held: the same as on_control, for a worker that can't reach a shard otherwise."""
-        return self.on_control()
+        """The same, for a worker that can't reach a shard otherwise. How often it is called decides only what can't be waited for."""
+        self.holding.ticks += 1
+        self.preparing.tick()
+        return [*self._answer(), *self._go_on()]
 
     # -- state
 
     @property
     def head(self) -> Head:
         """The small part of the state."""
-        pipeline = self.scoring.pipeline
-        plan = pipeline.digest if pipeline else ""
-        return Head(self.started, self.scoring.epoch, plan, self.last, self.scoring.chains, self.reporter.prev)
+        return Head(
+            self.started,
+            self.scoring.epoch,
+            self.scoring.digest,
+            self.last,
+            self.scoring.chains,
+            self.reporter.prev,
+            self.carried,
+            tuple(self.preparing.pending),
+            self.floor,
+            self.aborted,
+        )
 
     @property
     def tables(self) -> Tables | None:
@@ -114,38 +137,122 @@ class Shard:
     def restore_parts(self, head: bytes, table: Mapping[str, bytes], held: list[bytes]) -> None:
         """Take over what `changes` gave over time: the last head, and the entries and held frames that are there."""
         found = decode_head(head, lambda plan: next(iter(self.pipelines.get(plan).inputs)))
-        self.started, self.last = found.started, found.last
-        self.holding.restore(held)
+        self.started, self.last, self.carried, self.aborted = found.started, found.last, found.carried, found.aborted
+        self.floor = self.assignment.parameters_end if found.started and found.floor < 0 else found.floor
+        self.holding.restore(held, found.started, self.run.now())
+        self.preparing.restore(found.preparing)
         self.reporter.restore(found.ledger)
         if found.started:
+            if found.carried:
+                self.pipelines.carry(found.carried)
             self.scoring.restore(self.pipelines.get(found.plan), found.epoch, found.chains, table)
 
     @property
     def waiting(self) -> bool:
         """Whether a timer should come back to look for what is missing."""
-        return bool(self.holding)
+        return bool(self.holding) or bool(self.preparing)
 
-    # -- starting and holding
+    # -- beginning a plan
 
     def _start(self, raw: RawFrame) -> bool:
-        """Choose the first plan, by the cut maps (C1); false while `parameters` is not read far enough."""
+        """Choose the first plan; false while `parameters` is not read far enough."""
         if self.started:
             return True
         if self.definitions.position < self.assignment.parameters_end:
             return False
-        epoch, plan = plan_at(int(raw.offsets[0]), self.partition, self.assignment, self.definitions, self.judge)
-        self.scoring.activate(self.pipelines.get(plan), epoch)
-        self.started = True
-        self._publish("start", int(raw.offsets[0]) - 1, raw, 0)
+        offset = int(raw.offsets[0])
+        first = first_plan(offset, self.partition, self.assignment, self.definitions, self.judge)
+        if first is None:
+            return False
+        self.started, self.floor = True, self.assignment.parameters_end
+        self._begin(first)
+        self._publish("start", offset - 1, raw, 0)
         return True
 
-    def _ready(self, raw: RawFrame) -> bool:
-        """Whether the first record of a held frame can be judged now."""
-        first = raw.payloads[0]
-        if not self._start(raw) or not is_token(first):
-            return self.started
-        assert first is not None
-        return self.judge.judge(first, self.scoring.epoch).action != "hold"
+    def _arrive(self, raw: RawFrame) -> list[Emission]:
+        """Follow the newest cut at arrival; the first record of this frame is its first."""
+        emissions: list[Emission] = []
+        while found := self.arrivals.due(max(self.scoring.epoch, self.aborted)):
+            since, one = self.run.now(), found.beginning
+            offset, time = int(raw.offsets[0]), int(raw.timestamps[0])
+            told = {"apart": f"/{one.epoch}", "epoch": one.epoch, "plan": one.plan, "how": "arrival"}
+            if found.reason:
+                emissions.append(self.reporter.row("rejected", offset, time, **told, reason=found.reason))
+                continue
+            self._begin(one)
+            self._publish("arrival" if one.update else "cut", offset - 1, raw, 0)
+            told |= {"plan_name": self._name(one.plan), "took_ms": self.run.took_ms(since)}
+            emissions.append(self.reporter.row("activated", offset, time, **told))
+        return emissions
+
+    def _begin(self, one: Beginning) -> None:
+        """Go on under another plan."""
+        self.scoring.activate(self.pipelines.get(one.plan), one.epoch)
+        self.carried = one.update
+
+    def _publish(self, why: Why, offset: int, raw: RawFrame, index: int) -> None:
+        """A snapshot of the state right behind the record at `offset`, at the log time of a record of this frame."""
+        assert self.tables is not None
+        if why == "arrival":
+            self.snapshots.arrived(self.head, offset, int(raw.timestamps[index]))
+        else:
+            self.snapshots.began(why, self.head, self.tables, offset, int(raw.timestamps[index]))
+
+    # -- records
+
+    def _consume(self, raw: RawFrame, start: int = 0) -> list[Emission]:
+        """Records from `start` on, up to the first token that can't be judged yet; from there on they are held."""
+        emissions: list[Emission] = []
+        # Written out, not by is_token: this looks at every record, and a call costs more than the decoding.
+        for index in [i for i, payload in enumerate(raw.payloads) if payload and payload[0] == TOKEN and i >= start]:
+            emissions += self.scoring.score(raw, start, index)
+            start = index + 1
+            since = self.run.now()
+            verdict = self._judged(raw, index)
+            if verdict.action == "hold":
+                self.holding.stop_at(raw.slice(index, len(raw)), since)
+                return [*emissions, self._row("holding", verdict, raw, index)]
+            emissions += self._act(verdict, raw, index, since)
+        emissions += self.scoring.score(raw, start, len(raw))
+        assert self.tables is not None
+        return emissions + self.snapshots.sent(self.head, self.tables, int(raw.timestamps[-1]))
+
+    def _judged(self, raw: RawFrame, index: int) -> Verdict:
+        """What to do with the token that is this record."""
+        payload, offset = raw.payloads[index], int(raw.offsets[index])
+        assert payload is not None
+        held = self.holding.token == offset
+        return self.judge.judge(payload, offset, self._standing(held, not held or self.holding.ticks < PATIENCE))
+
+    def _standing(self, held: bool = False, patient: bool = True) -> Standing:
+        return Standing(max(self.scoring.epoch, self.aborted), self.floor, held, patient)
+
+    def _act(self, verdict: Verdict, raw: RawFrame, index: int, since: float) -> list[Emission]:
+        """Do what was judged of a token that has been waited at since a time of the run's."""
+        token, offset = verdict.token, int(raw.offsets[index])
+        if token is None:
+            return list(dead(self.assignment.topic, raw, [Bad(index, None, "token", verdict.reason)]))
+        if verdict.action == "skip":
+            return []
+        if verdict.action == "prepare":
+            payload = raw.payloads[index]
+            assert payload is not None
+            self.preparing.add(Pending(payload, offset, int(raw.timestamps[index])))
+            return self._answer()
+        if verdict.action == "abort":
+            self.aborted = token.epoch
+            return [self._row("aborted", verdict, raw, index, took_ms=self.run.took_ms(since))]
+        if verdict.action == "reject":
+            return [self._row("rejected", verdict, raw, index)]
+        update = token.body if token.kind == UPDATE else b""
+        self.floor = max(self.floor, token.parameters_end)
+        self._begin(Beginning(token.epoch, token.plan, update))
+        if not update:  # these may come ten a second, and tell all that is needed to run them again
+            self._publish("cut", offset, raw, index)
+        how = "update" if update else "token"
+        return [self._row("activated", verdict, raw, index, how=how, took_ms=self.run.took_ms(since))]
+
+    # -- holding and answering
 
     def _hold(self, raw: RawFrame) -> list[Emission]:
         self.holding.add(raw)
@@ -156,52 +263,43 @@ class Shard:
             )
         return []
 
-    # -- records
-
-    def _consume(self, raw: RawFrame) -> list[Emission]:
-        """Records up to the first token that can't be judged yet; from there on they are held."""
+    def _go_on(self) -> list[Emission]:
+        """Take up what is held, until it must be held again."""
         emissions: list[Emission] = []
-        start = 0
-        # Written out, not by is_token: this looks at every record, and a call costs more than the decoding.
-        for index in [i for i, payload in enumerate(raw.payloads) if payload and payload[0] == TOKEN]:
-            emissions += self.scoring.score(raw, start, index)
-            start = index + 1
-            payload = raw.payloads[index]
-            assert payload is not None
-            verdict = self.judge.judge(payload, self.scoring.epoch)
-            emissions += self._act(verdict, raw, index)
+        while self.holding and self._start(self.holding.frames[0]):
+            emissions += self._arrive(self.holding.frames[0])
+            if self.holding.token is None:
+                emissions += self._consume(self.holding.take())
+                continue
+            verdict = self._judged(self.holding.frames[0], 0)
             if verdict.action == "hold":
-                self.holding.put_back(raw.slice(index, len(raw)))
-                return emissions
-        emissions += self.scoring.score(raw, start, len(raw))
-        assert self.tables is not None
-        return emissions + self.snapshots.sent(self.head, self.tables, int(raw.timestamps[-1]))
+                break
+            emissions += self._release(verdict)
+        return emissions
 
-    def _act(self, verdict: Verdict, raw: RawFrame, index: int) -> list[Emission]:
-        """Do what was judged."""
-        token = verdict.token
-        if token is None:
-            return list(dead(self.assignment.topic, raw, [Bad(index, None, "token", verdict.reason)]))
-        if verdict.action == "skip":
-            return []
-        if verdict.action == "hold":
-            epoch, plan, name = self.scoring.epoch, self.head.plan, self._name(self.head.plan)
-            return [self.reporter.row("holding", raw, index, epoch=epoch, plan=plan, plan_name=name, reason=verdict.reason)]
-        if verdict.action == "take":
-            self.scoring.activate(self.pipelines.get(token.plan), token.epoch)
-            self._publish("cut", int(raw.offsets[index]), raw, index)
-        event = "activated" if verdict.action == "take" else "rejected"
+    def _release(self, verdict: Verdict) -> list[Emission]:
+        """Go on behind the token at which the shard has been holding."""
+        since, size = self.holding.since, self.holding.size
+        raw = self.holding.take()
+        emissions = self._act(verdict, raw, 0, since)
+        emissions.append(self._row("released", verdict, raw, 0, held=size, took_ms=self.run.took_ms(since)))
+        return emissions + self._consume(raw, 1)
+
+    def _answer(self) -> list[Emission]:
+        """What is known by now of the plans that prepare tokens ask for."""
         return [
-            self.reporter.row(
-                event, raw, index, epoch=token.epoch, plan=token.plan, plan_name=self._name(token.plan), who=token.who,
-                reason=verdict.reason,
-            )
+            self._told(ANSWERS[verdict.action], verdict, one.offset, one.time, took_ms=took_ms)
+            for one, verdict, took_ms in self.preparing.answers(self._standing())
         ]
 
-    def _publish(self, why: Why, offset: int, raw: RawFrame, index: int) -> None:
-        """The state right behind the record at `offset`, at the log time of a record of this frame."""
-        assert self.tables is not None
-        self.snapshots.began(why, self.head, self.tables, offset, int(raw.timestamps[index]))
+    def _row(self, event: str, verdict: Verdict, raw: RawFrame, index: int, **told: object) -> Emission:
+        """A row about the token that is this record."""
+        return self._told(event, verdict, int(raw.offsets[index]), int(raw.timestamps[index]), **told)
+
+    def _told(self, event: str, verdict: Verdict, offset: int, time: int, **told: object) -> Emission:
+        token = verdict.token
+        assert token is not None
+        return self.reporter.of_token(event, offset, time, token, self._name(token.plan), reason=verdict.reason, **told)
 
     def _name(self, plan: str) -> str | None:
         """The name of the plan in force, if that is the one with this digest."""

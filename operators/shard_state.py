@@ -13,15 +13,26 @@ from swapstream.operators.outputs import Chain
 from swapstream.operators.scores import Position
 from swapstream.operators.wire import read
 
-HEAD_VERSION = 2
+HEAD_VERSION = 3
 HELD_VERSION = 1
+
+
+class Pending(msgspec.Struct, frozen=True, array_like=True):
+    """A prepare token that is not answered yet, its offset and log time (ms)."""
+
+    payload: bytes
+    offset: int
+    time: int
 
 
 class Head(msgspec.Struct, frozen=True):
     """The small part of a shard's state, written with every frame.
 
-    `last` is the offset of the last record taken (held ones included), `chains` the last readings sent by schema, `ledger` the
-    digest of the last ledger row.
+    - last: the offset of the last record taken (held ones included). chains: the last readings sent by schema. ledger: the digest
+      of the last ledger row.
+    - since version 3: carried, the encoded Update that the plan in force came by, if by one. preparing: what is to be answered.
+      floor: how far `parameters` was read for the last accepted token, or at the start; -1: not known. aborted: the highest epoch
+      that was given up.
     """
 
     started: bool = False
@@ -30,6 +41,10 @@ class Head(msgspec.Struct, frozen=True):
     last: int = -1
     chains: dict[str, Chain] = {}
     ledger: str = ""
+    carried: bytes = b""
+    preparing: tuple[Pending, ...] = ()
+    floor: int = -1
+    aborted: int = 0
     v: int = HEAD_VERSION
 
 
@@ -90,8 +105,8 @@ class Versioned(msgspec.Struct, frozen=True):
 def decode_head(data: bytes, schema_of: Callable[[str], str]) -> Head:
     """A head of any version; `schema_of` gives the schema of a plan (by digest) of version 1. Raises InvalidDefinition."""
     version = read(data, Versioned, InvalidDefinition, "a shard's state").v
-    if version == HEAD_VERSION:
-        return read(data, Head, InvalidDefinition, "a shard's state")
+    if version in (2, HEAD_VERSION):
+        return msgspec.structs.replace(read(data, Head, InvalidDefinition, "a shard's state"), v=HEAD_VERSION)
     if version != 1:
         raise InvalidDefinition(f"shard state of version {version}: this release reads versions 1 to {HEAD_VERSION}")
     old = read(data, HeadV1, InvalidDefinition, "a shard's state")

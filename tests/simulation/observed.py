@@ -69,4 +69,4 @@ def answers(ledger: list[Emission]) -> set[Key]:
     """What shards said of tokens, each once: rows may be written again, with the same id."""
     rows = [msgspec.json.decode(emission.value) for emission in ledger]
     told = ("id", "event", "epoch", "plan", "plan_name", "time")
-    return {tuple(row.get(name) for name in told) for row in rows if row["event"] != "holding"}
+    return {tuple(row.get(name) for name in told) for row in rows if row["event"] not in ("holding", "released")}

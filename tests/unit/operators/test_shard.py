@@ -126,7 +126,7 @@ def test_bytes_that_only_start_like_a_token_are_a_dead_letter() -> None:
         extracting("nonsense").encode(),
         extracting({"ewm": {"halflife": -1}}).encode(),
         extracting().encode(),
-        msgspec.structs.replace(ONE.plan, v=3).encode(),
+        msgspec.structs.replace(ONE.plan, v=9).encode(),
     ],
 )
 def test_a_token_to_a_plan_that_can_not_be_loaded_is_rejected(body: bytes) -> None:
@@ -381,8 +381,8 @@ def test_other_bytes_are_no_snapshot(data: bytes) -> None:
 
 def test_state_of_another_version_is_refused() -> None:
     shard = running(ONE).shard
-    with pytest.raises(InvalidDefinition, match="shard state of version 3"):
-        shard.restore_parts(msgspec.msgpack.encode(Head(v=3)), {}, [])
+    with pytest.raises(InvalidDefinition, match="shard state of version 4"):
+        shard.restore_parts(msgspec.msgpack.encode(Head(v=4)), {}, [])
 
 
 def test_state_of_other_extractors_is_refused() -> None:
