@@ -17,7 +17,7 @@ from swapstream.models.kinds import Scorer
 
 BUDGET = 0.5  # seconds for a block of 64 rows, the best of TRIES
 TRIES = 3
-HOPELESS = 4  # times the budget: no second try
+HOPELESS = 2  # times the budget: no second try
 
 
 

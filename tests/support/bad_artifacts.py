@@ -349,7 +349,7 @@ def golden_vectors_that_are_nan() -> bytes:
     return artifact(scores=(1.0, np.nan, 1.0)).encode()
 
 
-SLOW = """(float[n, 2] x) => (float[n, 1] y) <int64 trips = {5000000}, bool go = {1}, int64[1] a = {1}>
+SLOW = """(float[n, 2] x) => (float[n, 1] y) <int64 trips = {4000000}, bool go = {1}, int64[1] a = {1}>
 { z = Loop (trips, go, x) <body = each (int64 i, bool c, float[n, 2] v) => (bool d, float[n, 2] w) { d = Identity(c) w = Identity(v) }>
   y = ReduceMax(z, a) }"""
 
