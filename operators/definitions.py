@@ -159,6 +159,16 @@ class Definitions:
         found = self.update(namespace, deployment)
         return found.where if found else None
 
+    def newest_cuts(self, namespace: str) -> list[Cut]:
+        """The cut map with the highest epoch of each deployment in a namespace, in no order."""
+        swaps = [cuts[max(cuts)][1] for (space, _), cuts in self._cuts.items() if space == namespace]
+        updates = [update.where for (space, _), (_, update) in self._updates.items() if space == namespace]
+        found: dict[str, Cut] = {}
+        for cut in swaps + updates:
+            if cut.deployment not in found or cut.epoch > found[cut.deployment].epoch:
+                found[cut.deployment] = cut
+        return list(found.values())
+
     def aborted(self, namespace: str, deployment: str, epoch: int) -> bool:
         """Whether shards that hold at this epoch are to go on without it."""
         return self.find(namespace, "abort", Abort(namespace, deployment, epoch).name) is not None

@@ -17,7 +17,8 @@ from swapstream.operators.trust import KeyMessage
 from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.keyring import Keyring, check_name, own_key, read_public
-from swapstream.scripts.publish import read_definitions
+from swapstream.scripts.publish import author_of, read_definitions
+from swapstream.scripts.renewal import renew
 from swapstream.scripts.trusting import revoke, trust
 
 namespace_option: Callable[[Any], Any] = click.option("--namespace", help="Of which namespace [default: the environment's].")
@@ -81,12 +82,15 @@ def trust_command(
 def revoke_command(environment: str, key: str, namespace: str | None, why: str, as_json: bool) -> None:
     """No longer trust KEY, an id or a name as `keys list` shows them. What it signed before stays valid.
 
+    Each deployment of the namespace is told so: its plan begins once more in the next epoch, by tokens that are younger than this.
     The last key that a namespace trusts can't be revoked: trust another one first.
     """
     found = load_environment(environment)
     space = namespace or found.job.namespace
     message = revoke(found, space, key, why)
     say(f"namespace {space!r} no longer trusts key {message.key} ({message.name})")
+    for cut in renew(found, space, author_of(found, f"key {message.key} ({message.name}) is revoked")):
+        say(f"{cut.namespace}/{cut.deployment}: told so in epoch {cut.epoch}")
     listed(found, space, as_json)
 
 

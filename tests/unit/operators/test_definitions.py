@@ -109,10 +109,20 @@ def test_cuts_at_arrival_are_apart_and_have_a_place() -> None:
     parameters.cut(2, "b" * 64, {}, arrival=True)
     parameters.write(parameters.records[1])
     definitions = parameters.read(Definitions())
-    assert [cut.epoch for cut in definitions.cuts(NAMESPACE, "detect")] == [1]
+    assert [cut.epoch for cut in definitions.cuts(NAMESPACE, "detect", before=1)] == [1]
+    assert definitions.cuts(NAMESPACE, "detect", before=0) == []
     assert [cut.epoch for cut in definitions.arrivals(NAMESPACE, "detect")] == [2]
     assert [cut.epoch for cut in definitions.arrivals(NAMESPACE, "detect", before=2)] == [2]
     assert definitions.arrivals(NAMESPACE, "detect", before=1) == []
+
+
+def test_the_newest_cut_of_each_deployment() -> None:
+    parameters = Parameters()
+    for epoch, deployment in ((1, "a"), (3, "a"), (2, "a"), (1, "b")):
+        parameters.cut(epoch, "a" * 64, {0: epoch}, deployment=deployment)
+    found = parameters.read(Definitions()).newest_cuts(NAMESPACE)
+    assert sorted((cut.deployment, cut.epoch) for cut in found) == [("a", 3), ("b", 1)]
+    assert parameters.read(Definitions()).newest_cuts("alice") == []
 
 
 def test_an_abort_is_of_one_epoch() -> None:

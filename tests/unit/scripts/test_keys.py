@@ -12,11 +12,14 @@ from click.testing import CliRunner
 from swapstream.models.errors import Conflict, InvalidDefinition, InvalidSettings, UnknownName, Untrusted
 from swapstream.operators.signing import Signer, public_pem
 from swapstream.operators.statement import decode_definition
+from swapstream.operators.token import Token
+from swapstream.scripts.controller import Controller, swap
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.keyring import Keyring, own_key, own_signer, read_public
 from swapstream.scripts.keys import keys_command
 from swapstream.scripts.publish import Author, Part, author_of, publish, read_definitions
 from swapstream.scripts.trusting import trust, trust_first
+from tests.support.shards import deployable
 from tests.support.topics import Topics
 
 EVE = Signer.from_seed(b"e" * 32)
@@ -143,6 +146,31 @@ def test_revoked_trusted_and_revoked_again(environment: Environment) -> None:
         assert states() == [("ann", "trusted"), ("eve", "revoked")]
     with pytest.raises(UnknownName, match=r"key 'eve' in namespace 'prod': not trusted; trusted: .* \(ann\)"):
         run("revoke", "eve")
+
+
+def test_a_revocation_begins_the_plans_in_force_once_more(environment: Environment, topics: Topics) -> None:
+    """Or who has the key could go on writing tokens as of a time when it was trusted."""
+    run("new", "ann")
+    run("trust")
+    Path("eve.pub").write_bytes(public_pem(EVE.public))
+    run("trust", "eve", "--public", "eve.pub")
+    me, first, second = author_of(environment), deployable("p", champion="a:1"), deployable("p", champion="b:1")
+    publish(environment, "prod", [Part(*definition) for definition in first.definitions()], me)
+    swap(environment, "prod", "swapped", first.digest, me)
+    with Controller(environment, "prod", "updated", me) as controller:
+        controller.update(second.plan, [model.encode() for model in second.models])
+    run("revoke", "eve")
+    definitions = read_definitions(environment)
+    revoked = next(offset for offset in range(definitions.position) if not definitions.trusted("prod", EVE.id, offset + 1)
+                   and definitions.trusted("prod", EVE.id, offset))
+    log = [record.value or b"" for record in topics.records[environment.topics.telemetry.name]]
+    found = [Token.open(payload) for payload in log][-4:]
+    assert [(token.deployment, token.kind, token.epoch, token.plan) for token, _ in found] == [
+        *[("swapped", "swap", 2, first.digest)] * 2, *[("updated", "update", 2, second.digest)] * 2]
+    for token, envelope in found:
+        assert token.parameters_end > revoked
+        definitions.check_token(envelope, "prod", token.parameters_end)
+    assert definitions.update_cut("prod", "updated") is not None
 
 
 def test_the_last_one_stays(environment: Environment, topics: Topics) -> None:
