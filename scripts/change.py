@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Literal
 
 import click
@@ -172,10 +172,11 @@ class Change:
             self._looked = time.monotonic()
             order = self.order
             upto: dict[int, Any] = {partition: cut.offsets[partition] for partition in waiting}
-            found = lags(order.environment, f"{order.namespace}.{order.deployment}", upto)
-            self.outcome.lagging(found, waiting)
-            for partition, lag in sorted(found.items()):
-                if lag.records:
-                    say(f"{cut.topic}-{partition}: {lag} before the token, as of the last checkpoint")
+            with suppress(ClusterError):  # a user who may not ask for it can wait all the same
+                found = lags(order.environment, f"{order.namespace}.{order.deployment}", upto)
+                self.outcome.lagging(found, waiting)
+                for partition, lag in sorted(found.items()):
+                    if lag.records:
+                        say(f"{cut.topic}-{partition}: {lag} before the token, as of the last checkpoint")
 
         return look

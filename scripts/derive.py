@@ -10,13 +10,13 @@ from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidPlan, UnknownName
 from swapstream.models.schema import Schema
 from swapstream.operators.extractors.composite import Composite
-from swapstream.operators.plan import EVERY_DEVICE, Pin, Plan, Route
+from swapstream.operators.plan import Pin, Plan, Route
 from swapstream.operators.plan_file import check_fit
 
 
 def label(route: Route) -> str:
-    """How a route is called on the command line: its devices, behind its type where it has one."""
-    return f"{route.type}/{route.devices}" if route.type else route.devices
+    """How a route is called on the command line: its devices, behind its type and before its tag where it has them."""
+    return (f"{route.type}/" if route.type else "") + route.devices + (f"#{route.tag}" if route.tag else "")
 
 
 def with_champion(plan: Plan, artifact: Artifact, schemas: Sequence[Schema], pattern: str | None = None) -> Plan:
@@ -49,7 +49,8 @@ def chosen(plan: Plan, model: str, pattern: str | None) -> list[int]:
     """The places of the routes that get the new champion. Raises UnknownName."""
     known = ", ".join(repr(label(route)) for route in plan.routes)
     if pattern is not None:
-        named = [place for place, route in enumerate(plan.routes) if pattern in (label(route), route.devices)]
+        exact = [place for place, route in enumerate(plan.routes) if pattern == label(route)]
+        named = exact or [place for place, route in enumerate(plan.routes) if pattern in (route.devices, route.tag)]
         if len(named) != 1:
             raise UnknownName(f"plan {plan.name!r} has {len(named) or 'no'} routes {pattern!r}; its routes: {known}")
         return named
@@ -66,13 +67,9 @@ def model_name(pin: Pin) -> str:
 
 def reached(plan: Plan, place: int) -> list[str]:
     """The schemas whose readings may take a route: its type's, but for those that a route above takes whole."""
-    above = [route for route in plan.routes[:place] if takes_every_device(route)]
+    above = [route for route in plan.routes[:place] if route.takes_all]
     taken = {pin.name for pin in plan.schemas if any(route.type in ("", pin.name) for route in above)}
     found = [pin.name for pin in plan.schemas if plan.routes[place].type in ("", pin.name) and pin.name not in taken]
     if not found:
         raise InvalidPlan(f"plan {plan.name!r}: no reading takes route {label(plan.routes[place])!r}")
     return found
-
-
-def takes_every_device(route: Route) -> bool:
-    return route.devices == EVERY_DEVICE

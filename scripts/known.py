@@ -75,7 +75,7 @@ class Known:
         if body is None:
             with suppress(UnknownName):
                 return self.store.read(pin.digest)
-            raise UnknownName(f"model {pin} is neither published with its bytes nor in the store {self.store}")
+            raise UnknownName(f"model {pin} is neither published with its bytes nor in the store")
         return body
 
     def with_champion(self, artifact: Artifact, route: str | None = None) -> Plan:

@@ -60,10 +60,10 @@ def held_epochs(states: Mapping[int, ShardState], history: Sequence[Step]) -> li
 
 
 def expected(history: Sequence[Step], partition: int, position: int | None) -> Step | None:
-    """The step in which a shard that has read up to `position` is by the cut maps: what is known of one that said nothing."""
+    """The step in which a shard whose next record is at `position` is by the cut maps: what is known of one that said nothing."""
     passed = [
         step for step in history
-        if step.cut is None or (position is not None and not step.cut.arrival and step.cut.covers(partition, position - 1))
+        if step.cut is None or (position is not None and step.cut.covers(partition, position))
     ]  # fmt: skip
     return passed[-1] if passed else None
 

@@ -18,6 +18,7 @@ from swapstream.operators.statement import decode_definition
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.models import models_command
 from swapstream.scripts.push import push_command
+from swapstream.scripts.trusting import trust_first
 from tests.support.shards import FIELDS, model
 from tests.support.topics import Topics
 
@@ -28,13 +29,14 @@ def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
-    """A store with a:1, and its numbers in p.npz."""
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topics: Topics) -> Environment:
+    """A store with a:1, its numbers in p.npz, and a key that is trusted."""
     monkeypatch.chdir(tmp_path)
     Path("env.yaml").write_text(f"directory: {tmp_path}/run\n")
     made = load_environment("env.yaml")
     Store(made.store).put(model("a:1", FIELDS))
     run(models_command, "params", "a:1", "p.npz")
+    trust_first(made)
     return made
 
 
@@ -45,8 +47,8 @@ def run(command: Any, *arguments: str) -> list[dict[str, Any]]:
 
 
 def published(environment: Environment, topics: Topics) -> list[Artifact]:
-    records = topics.records.get(environment.topics.parameters.name, [])
-    return [Artifact.decode(decode_definition(record.value or b"").body) for record in records]
+    said = [decode_definition(record.value or b"") for record in topics.records[environment.topics.parameters.name]]
+    return [Artifact.decode(statement.body) for statement in said if statement.kind != "key"]
 
 
 def change(**arrays: Any) -> None:
@@ -108,7 +110,7 @@ def test_other_numbers_are_refused_and_nothing_is_kept(
     with pytest.raises(InvalidArtifact, match=f"^{line}"):
         run(push_command, "a", "--params", "p.npz")
     assert Store(environment.store).versions("a") == (1,)
-    assert topics.records == {}
+    assert published(environment, topics) == []
 
 
 def test_files_that_are_none_are_refused(environment: Environment, topics: Topics) -> None:
