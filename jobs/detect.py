@@ -12,6 +12,7 @@ from pathlib import Path
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
 from pyflink.table import StreamTableEnvironment
+from pyflink.util.java_utils import get_j_env_configuration
 
 from swapstream.jobs.keying import shard_constants
 from swapstream.jobs.partitioner import message_keys
@@ -44,6 +45,12 @@ def environment(spec: JobSpec) -> StreamExecutionEnvironment:
     return env
 
 
+def job_id(env: StreamExecutionEnvironment) -> str | None:
+    """The id that this job was submitted under, where the submission chose it."""
+    found: str | None = get_j_env_configuration(env._j_stream_execution_environment).toMap().get("$internal.pipeline.job-id")
+    return found
+
+
 def build(spec: JobSpec) -> StreamExecutionEnvironment:
     """The job's graph."""
     env = environment(spec)
@@ -62,6 +69,9 @@ def build(spec: JobSpec) -> StreamExecutionEnvironment:
         spec.topics,
         message_keys(spec.partitions, spec.partitions),
         {constant: partition for partition, constant in constants.items()},
+        spec.store,
+        spec.store_prefixes,
+        job_id(env),
     )
     frames = telemetry_frames(tables, spec, constants)
     definitions = parameters(tables, spec).broadcast(definitions_state())

@@ -20,6 +20,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - topics: role → name. partitions: of telemetry; shards are spread by it, so it must not change while state lives.
     - start_offsets: partition → first offset to read, resolved before `parameters_end`; partitions that come later start at 0.
     - snapshot_every_ms: how often, in log time, each shard publishes its state; 0, or without a topic for it: never.
+    - store: path or URL below which models by reference lie. store_prefixes: from where workers fetch; without any, from the store.
     - kafka: properties of every Kafka client: TLS and SASL. Secrets are not among them, only the names of what holds them.
     """
 
@@ -42,6 +43,8 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
     snapshot_every_ms: int = 300_000
     kafka: dict[str, str] = {}
+    store: str = ""
+    store_prefixes: tuple[str, ...] = ()
     v: int = VERSION
 
     @property

@@ -7,7 +7,9 @@ Output: rows (topic, key, value); the ledger goes to a side output, since it mus
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from pyflink.datastream.state import (
 )
 
 from swapstream.models.errors import InvalidDefinition
+from swapstream.models.objects import Objects
 from swapstream.operators.assignment import Assignment
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.device_store import BASE
@@ -27,6 +30,7 @@ from swapstream.operators.frame import RawFrame
 from swapstream.operators.ledger import LedgerRow
 from swapstream.operators.outputs import Emission
 from swapstream.operators.pipelines import Pipelines
+from swapstream.operators.run import Run
 from swapstream.operators.shard import Shard
 from swapstream.operators.shard_state import Change
 
@@ -82,16 +86,26 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     """Every shard of this worker.
 
     `topics` maps the role of an emission to its topic, `keys` a partition to the message key that hashes to the same number,
-    `partitions` the constant a shard's frames are keyed by to its partition.
+    `partitions` the constant a shard's frames are keyed by to its partition. Models by reference are fetched below `store`, from the
+    `prefixes` that are allowed. `job`: Flink's id of this job, where it is known.
     """
 
     def __init__(
-        self, assignment: Assignment, topics: dict[str, str], keys: dict[int, bytes], partitions: dict[int, int]
+        self,
+        assignment: Assignment,
+        topics: dict[str, str],
+        keys: dict[int, bytes],
+        partitions: dict[int, int],
+        store: str = "",
+        prefixes: Sequence[str] = (),
+        job: str | None = None,
     ) -> None:
         self.assignment = assignment
         self.topics = topics
         self.keys = keys
         self.partitions = partitions
+        self.store, self.prefixes = store, prefixes
+        self.job = job
 
     def open(self, runtime_context: RuntimeContext) -> None:
         self.head = runtime_context.get_state(ValueStateDescriptor("head", binary()))
@@ -101,9 +115,12 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self.journal = runtime_context.get_list_state(ListStateDescriptor("journal", binary()))
         self.held = runtime_context.get_list_state(ListStateDescriptor("held", binary()))
         self.definitions = Definitions()
-        self.pipelines = Pipelines(self.definitions, self.assignment.namespace)
+        self.pipelines = Pipelines(self.definitions, self.assignment.namespace, Objects(self.store, self.prefixes))
+        self.run = Run(self.job, runtime_context.get_attempt_number(), time.monotonic, blocking=False)
         self.shards: dict[int, Shard] = {}
+        self.updates: dict[str, int] = {}
         self.restored = False
+        self._measure(runtime_context.get_metrics_group())
         # Measured: the collector costs up to half of the decoder's rate. What is loaded by now stays.
         gc.collect()
         gc.freeze()
@@ -113,8 +130,9 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._restore_definitions(ctx)
         offset, body = value
         if offset >= self.definitions.position:
-            ctx.get_broadcast_state(definitions_state()).put(offset, body or b"")
-            yield from self._define(offset, body)
+            stored = ctx.get_broadcast_state(definitions_state())
+            stored.put(offset, body or b"")
+            yield from self._define(offset, body, stored)
 
     def process_element(self, value: Row, ctx: Any) -> Iterator[Any]:
         self._restore_definitions(ctx)
@@ -134,9 +152,18 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             return
         self.restored = True
         for offset, body in sorted(ctx.get_broadcast_state(definitions_state()).items()):
-            self.definitions.read(offset, body or None)
+            with suppress(InvalidDefinition):
+                statement = self.definitions.add(offset, body or None)
+                if statement and statement.kind == "update":
+                    self.updates[statement.key] = offset
 
-    def _define(self, offset: int, body: bytes | None) -> Iterator[Any]:
+    def _measure(self, metrics: Any) -> None:
+        """What the shards of this worker hold back, in bytes, and the lowest of their epochs."""
+        if metrics is not None:
+            metrics.gauge("heldBytes", lambda: sum(shard.holding.size for shard in self.shards.values()))
+            metrics.gauge("epoch", lambda: min((shard.scoring.epoch for shard in self.shards.values()), default=0))
+
+    def _define(self, offset: int, body: bytes | None, stored: Any) -> Iterator[Any]:
         """A bad control message goes to the ledger and harms nothing else (C7)."""
         try:
             statement = self.definitions.add(offset, body)
@@ -156,17 +183,27 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             )
             yield ledger_tag(), Row(b"parameters", row.encode())
             return
-        if statement and statement.kind == "plan" and statement.namespace == self.assignment.namespace:
+        if statement and statement.kind == "update":
+            self._forget_before(statement.key, offset, stored)
+        fresh = offset >= self.assignment.parameters_end  # of a namespace's plans of old only one is in force
+        if statement and statement.kind == "plan" and fresh and statement.namespace == self.assignment.namespace:
             self.pipelines.prepare(statement.digest)
+
+    def _forget_before(self, key: str, offset: int, stored: Any) -> None:
+        """Of updates only the newest is needed, as compaction has it; ten a second must not pile up in state."""
+        if key in self.updates:
+            stored.remove(self.updates[key])
+        self.updates[key] = offset
 
     def _shard(self, partition: int) -> Shard:
         """The shard of the current key, restored from its state when this worker has not met it yet."""
         shard = self.shards.get(partition)
         if shard is None:
-            shard = self.shards[partition] = Shard(partition, self.assignment, self.definitions, self.pipelines)
+            shard = Shard(partition, self.assignment, self.definitions, self.pipelines, self.run)
             head = self.head.value()
             if head is not None:
                 shard.restore_parts(head, self._entries(), list(self.held.get()))
+            self.shards[partition] = shard
         return shard
 
     def _entries(self) -> dict[str, bytes]:
@@ -181,7 +218,8 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._write(shard.changes())
         if shard.waiting:
             timers = ctx.timer_service()
-            timers.register_processing_time_timer(timers.current_processing_time() + POLL_MS)
+            # Rounded: frames that come meanwhile register the same timer, not one more each.
+            timers.register_processing_time_timer((timers.current_processing_time() // POLL_MS + 1) * POLL_MS)
         for emission in emissions:
             key = emission.key or self._key(shard.partition)
             if emission.role == "ledger":
