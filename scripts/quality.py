@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 import msgspec
 
 from swapstream.models.artifact import Artifact
-from swapstream.models.errors import UnknownName
 from swapstream.models.finding import Finding, refuse
 from swapstream.models.schema import Schema
 from swapstream.models.store import Store
@@ -18,6 +16,7 @@ from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Pin, Plan, Require
 from swapstream.operators.statement import digest_of
 from swapstream.scripts.environment import Environment
+from swapstream.scripts.history import in_force
 from swapstream.scripts.known import Known
 from swapstream.scripts.metrics import quality
 from swapstream.scripts.publish import Part, read_definitions
@@ -56,18 +55,20 @@ class Compared(msgspec.Struct, frozen=True):
 def require(environment: Environment, namespace: str, deployment: str, plan: Plan, parts: Sequence[Part]) -> list[Finding]:
     """Measure a plan whose `require` asks for it on the last RECORDS records of telemetry, next to the deployment's plan in force.
 
-    `parts`: what is not published yet of what the plan needs. Nothing is read where the plan requires nothing. Raises Rejected for
-    the first limit that does not hold, or that can't be told for want of records, labels or alarms; ClusterError.
+    `parts`: what is not published yet of what the plan needs. Nothing is measured where the plan requires nothing, or is in force
+    already. Raises Rejected for the first limit that does not hold, or that can't be told for want of records or labels;
+    ClusterError.
     """
     if plan.require == Require():
         return []
     submitted = submitted_plan(environment, namespace, deployment)
     known = Known(read_definitions(environment), namespace, deployment, submitted, Store(environment.store))
+    now = in_force(known.history)
+    if now and now.plan == plan.digest:
+        return []
     here = Here(parts, known)
     pipeline = Pipeline(plan, here)
-    before = None
-    with suppress(UnknownName):
-        before = Pipeline(known.plan(known.in_force.plan), here)
+    before = Pipeline(known.plan(now.plan), here) if now else None
     samples = of_telemetry(environment, [one.schema for one in pipeline.inputs.values()], RECORDS)
     findings = [finding for one in compare(pipeline, before, samples) for finding in judged(one, plan.require)]
     refuse(f"plan {plan.name}", findings or [nothing()])

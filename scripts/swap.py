@@ -9,9 +9,11 @@ from swapstream.models.gate import check
 from swapstream.models.store import Store
 from swapstream.operators.plan import Plan
 from swapstream.scripts.change import Order, carry_out, change_options
+from swapstream.scripts.console import say
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.known import Known
 from swapstream.scripts.publish import Part, author_of, plan_parts, read_definitions
+from swapstream.scripts.quality import require
 from swapstream.scripts.submitted import submitted_plan, the_deployment
 
 
@@ -30,7 +32,8 @@ def swap_command(name: str, path: str | None, champion: str | None, route: str |
 
     Publishes the plan and what it needs, lets every shard load and check it, and writes the tokens of all partitions in one
     transaction. Shows how each shard was prepared, where its cut lies and how long it took. A shard that refuses leaves
-    everything as it was. Doing it twice changes nothing; where it was interrupted, it is finished.
+    everything as it was, and so does a limit of the plan's `require` that does not hold on the last 5,000 records of telemetry.
+    Doing it twice changes nothing; where it was interrupted, it is finished.
     """
     if (path is None) == (champion is None) or (route is not None and champion is None):
         raise InvalidSettings("swap takes --plan, or --champion and perhaps --route")
@@ -43,6 +46,8 @@ def swap_command(name: str, path: str | None, champion: str | None, route: str |
     else:
         target = the_deployment(environment, deployment)
         plan, parts, based_on = derived(environment, space, target, champion or "", route)
+    for finding in require(environment, space, target, plan, parts):
+        say(f"plan {plan.name!r}, {finding}")
     order = Order(environment, space, target, author_of(environment, why), not no_prepare, wait, timeout, based_on=based_on)
     carry_out(order, plan, parts, as_json)
 

@@ -17,14 +17,16 @@ from sklearn.metrics import average_precision_score
 
 from swapstream.models import Store, train
 from swapstream.models.errors import InvalidSettings, Rejected, UnknownName
+from swapstream.operators.cut import Cut
 from swapstream.operators.frame import Float64
 from swapstream.operators.plan import Require
+from swapstream.operators.statement import encode_definition
 from swapstream.operators.token import FIRST_BYTE
 from swapstream.scripts import samples
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.kafka import Record
 from swapstream.scripts.main import cli
-from swapstream.scripts.publish import plan_parts
+from swapstream.scripts.publish import Part, plan_parts
 from swapstream.scripts.quality import Compared, Shown, judged, require
 from swapstream.scripts.samples import last_records, marked, starts
 from swapstream.scripts.simulation import Label
@@ -307,6 +309,43 @@ def test_a_swap_is_measured_on_telemetry(environment: Environment, topics: Topic
 def test_a_swap_to_a_plan_that_requires_nothing_reads_nothing(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("swapstream.scripts.quality.read_definitions", lambda _: pytest.fail("was read"))
     assert required(environment) == []
+
+
+def put_in_force(environment: Environment, topics: Topics, path: str) -> None:
+    """The plan of a file, published, with its cut at epoch 1."""
+    plan, parts = plan_parts(environment, path)
+    cut = Cut("prod", "p", 1, plan.digest, "telemetry", {0: 0})
+    for part in (*parts, Part("cut", cut.name, cut.encode())):
+        value = encode_definition(part.kind, "prod", part.name, part.body, "a person", 1, "")[1]
+        topics.send(environment.topics.parameters.name, b"", value)
+
+
+def test_a_swap_is_held_against_the_champion_in_force(environment: Environment, topics: Topics) -> None:
+    telemetry(environment, topics)
+    put_in_force(environment, topics, "plan.yaml")
+    rate, ratio, precision = required(environment, max_alarm_rate_ratio=100.0)
+    assert rate.value.endswith("0.02244 of pump:1")
+    assert (ratio.check, ratio.limit, precision.check) == ("alarm_rate_ratio", "at most 100", "average_precision")
+    with pytest.raises(Rejected, match=r"^plan p: alarm_rate_ratio: \d+\.\d+ of pump:2 on 401 records; at most 2$"):
+        required(environment, max_alarm_rate_ratio=2.0)
+
+
+def test_the_plan_in_force_is_not_measured_again(environment: Environment, topics: Topics) -> None:
+    telemetry(environment, topics)
+    plan_of("next.yaml", champion="pump:2", require={"max_alarm_rate": 0.001})
+    put_in_force(environment, topics, "next.yaml")
+    assert required(environment, max_alarm_rate=0.001) == []
+
+
+def test_a_swap_that_breaks_a_limit_writes_nothing(environment: Environment, topics: Topics) -> None:
+    telemetry(environment, topics)
+    put_in_force(environment, topics, "plan.yaml")
+    before = {topic: len(records) for topic, records in topics.records.items()}
+    plan_of("next.yaml", champion="pump:2", require={"max_alarm_rate": 0.1})
+    result = CliRunner().invoke(cli, ["--environment", "env.yaml", "swap", "--plan", "next.yaml"], standalone_mode=False)
+    assert isinstance(result.exception, Rejected)
+    assert "alarm_rate" in str(result.exception)
+    assert {topic: len(records) for topic, records in topics.records.items()} == before
 
 
 def test_limits_and_no_telemetry_are_a_refusal(environment: Environment, topics: Topics) -> None:
