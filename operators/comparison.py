@@ -102,10 +102,11 @@ class Comparison:
         self._alone("unexpected", emitted.where(pairs.unexpected), excused)
 
     def drop(self, after: int) -> int:
-        """Let go the computed rows behind an offset, which nobody has answered yet; returns how many."""
-        kept = take(self._sides[0], after)
+        """Let go the rows behind an offset, of which nobody has answered all yet; returns how many were computed."""
+        kept = [take(side, after) for side in self._sides]
         dropped = self.pending
-        self._sides[0][:] = [kept] if len(kept) else []
+        for side, rows in zip(self._sides, kept, strict=True):
+            side[:] = [rows] if len(rows) else []
         return dropped
 
     # -- what differs

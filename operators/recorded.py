@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.cut import Cut
 from swapstream.operators.definitions import Definitions
+from swapstream.operators.shard_state import Head, Snapshot
+from swapstream.operators.snapshots import Published, SnapshotPart
 from swapstream.operators.update import UpdateCut
+from swapstream.operators.wire import read
+
+
+def beginnings(snapshots: Iterable[SnapshotPart]) -> dict[int, int]:
+    """The first offset of each epoch of which snapshots of one partition tell."""
+    return {about.epoch: about.offset + 1 for about in snapshots if about.why in ("cut", "arrival")}
 
 
 class Recorded(Definitions):
@@ -24,9 +35,13 @@ class Recorded(Definitions):
         self.arrived: set[int] = set()
         self.begun: set[int] = set()
 
-    def carry(self, update: UpdateCut) -> None:
-        """An update at arrival that a shard recorded."""
-        cut = update.where
+    def carry(self, snapshot: Published) -> None:
+        """The update at arrival that a snapshot holds. Raises InvalidDefinition when it holds none."""
+        about = snapshot.about
+        state = read(snapshot.state, Snapshot, InvalidDefinition, "a shard's snapshot")
+        head = read(state.head, Head, InvalidDefinition, "a shard's state")
+        cut = Cut(about.namespace, about.deployment, about.epoch, about.plan, about.topic, {}, arrival=True)
+        update = UpdateCut.decode(UpdateCut(cut.encode(), head.carried).encode())
         self._carried.setdefault((cut.namespace, cut.deployment), {})[cut.epoch] = update
 
     def at_arrival(self, namespace: str, deployment: str) -> set[int]:

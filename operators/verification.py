@@ -6,20 +6,23 @@ telemetry log, so when something took effect at arrival and what was aborted, is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import msgspec
 import numpy as np
 
+from swapstream.models.errors import InvalidToken
 from swapstream.operators.comparison import EXACT, Comparison, Divergence, Tolerances
 from swapstream.operators.frame import RawFrame
-from swapstream.operators.outputs import Role
+from swapstream.operators.judging import PATIENCE
+from swapstream.operators.outputs import Emission, Role
 from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.recorded import Recorded
 from swapstream.operators.rows import NONE, Origin, Reader, Rows, first_offset, origin, read_message
 from swapstream.operators.shard import Assignment, Shard
 from swapstream.operators.snapshots import Published
+from swapstream.operators.token import FIRST_BYTE, PREPARE, Token
 
 AHEAD = 200_000
 """Offsets that the emitted side is read ahead: more than a frame spans, whose messages of several schemas overlap, and as far as
@@ -40,18 +43,21 @@ class Span(msgspec.Struct, frozen=True):
 
 class Verified(msgspec.Struct, frozen=True):
     """What was found in a partition. `records` of telemetry were run again; `counts` are those of `Comparison`, and `unanswered`:
-    rows behind the last answer, where the span is open."""
+    rows behind the last answer, where the span is open. `held`: the offset from which on the shard holds, which only an open
+    store, or more of `parameters`, would release."""
 
     partition: int
     records: int
     counts: dict[str, int]
     first: Divergence | None
+    held: int | None = None
 
 
 class Verification:
     """One partition of one deployment. `take` what was emitted, ahead of `records`; then `finish`.
 
-    - before: the state to start from, None: without any. lives: snapshots of later starts without state, by offset.
+    - before: the state to start from, None: without any. lives: snapshots of later starts without state.
+    - begins: the first offset of epochs of which snapshots tell; of others the emitted frames do.
     - repeats_allowed: under at-least-once delivery.
     """
 
@@ -65,6 +71,7 @@ class Verification:
         *,
         before: Published | None = None,
         lives: Sequence[Published] = (),
+        begins: Mapping[int, int] | None = None,
         repeats_allowed: bool = False,
         tolerances: Tolerances = lambda model, digest: EXACT,
     ) -> None:
@@ -78,7 +85,9 @@ class Verification:
         self._reached = dict.fromkeys(COMPARED, -1)
         self._ended: set[Role] = set()
         self._answered = -1
-        self._begins: dict[int, int] = {}
+        self._until = span.last
+        self._told = dict(begins or {})
+        self._seen: dict[int, int] = {}
         self._records = 0
         self._lives = sorted(lives, key=lambda one: one.about.offset)
         self._shard = self._new(before)
@@ -108,6 +117,13 @@ class Verification:
         """There is no more in a topic."""
         self._ended.add(role)
 
+    def settle(self) -> None:
+        """Every topic has been read to its end, and telemetry too: what is answered by now is the end of an open span. Topics
+        may then be taken on, since parts of one transaction are seen one after the other."""
+        if self.span.open:
+            self._until = max(self.span.first - 1, min(self._answered, self.span.last))
+            self._ended.clear()
+
     def _remember(self, rows: Rows) -> None:
         """Where each epoch began."""
         if not len(rows):
@@ -116,7 +132,7 @@ class Verification:
         row = rows.table[0]
         epoch = self._reader.epoch(row)
         if epoch is not None:
-            self._begins[epoch] = min(self._begins.get(epoch, int(row["offset"])), int(row["offset"]))
+            self._seen[epoch] = min(self._seen.get(epoch, int(row["offset"])), int(row["offset"]))
             self._definitions.begun.add(epoch)
 
     # -- the computed side
@@ -126,20 +142,30 @@ class Verification:
         for part in self._split(raw):
             self._renew(int(part.offsets[0]))
             self._arrive(int(part.offsets[0]))
-            for emission in self._shard.on_frame(part):
-                if emission.role in COMPARED:
-                    self._comparison.computed(self._within(self._reader.rows(read_message(emission.role, emission.value))))
+            given_up = self._given_up(part.payloads[0])
+            if given_up is not None:
+                self._shard.aborted = max(self._shard.aborted, given_up)
+                continue
+            self._gather(self._shard.on_frame(part))
+            for _ in range(PATIENCE + 1):  # a token that nobody known has signed is waited for so long
+                if self._shard.holding:
+                    self._gather(self._shard.on_timer())
         self._records += int(((raw.offsets >= self.span.first) & (raw.offsets <= self.span.last)).sum())
         if self._comparison.pending >= BLOCK:
             self._comparison.close(int(raw.offsets[-1]))
 
     def finish(self) -> Verified:
         """After the last records, and the end of every topic."""
-        end = min(self.span.last, self._answered) if self.span.open else self.span.last
-        unanswered = self._comparison.drop(end) if self.span.open else 0
+        unanswered = self._comparison.drop(self._until)
         self._comparison.close(self.span.last)
         counts = dict(self._comparison.counts) | {"unanswered": unanswered}
-        return Verified(self.partition, self._records, counts, self._comparison.first)
+        held = self._shard.holding.frames
+        return Verified(self.partition, self._records, counts, self._comparison.first, int(held[0].offsets[0]) if held else None)
+
+    def _gather(self, emissions: Sequence[Emission]) -> None:
+        for emission in emissions:
+            if emission.role in COMPARED:
+                self._comparison.computed(self._within(self._reader.rows(read_message(emission.role, emission.value))))
 
     def _within(self, rows: Rows) -> Rows:
         if not len(rows):
@@ -149,19 +175,37 @@ class Verification:
         return rows if inside.all() else rows.where(inside)
 
     def _split(self, raw: RawFrame) -> list[RawFrame]:
-        """The records in runs, each of which begins where something happened that the records don't tell."""
-        at = [self._begins[epoch] for epoch in self._arrivals() if epoch in self._begins]
+        """The records in runs, each of which begins where something happened that the records don't tell; aborted tokens alone."""
+        at = [begin for begin in self._arrivals().values() if begin is not None]
         at += [life.about.offset + 1 for life in self._lives]
-        places = {int(place) for place in np.searchsorted(raw.offsets, at)} - {0, len(raw)}
-        edges = [0, *sorted(places), len(raw)]
+        places = {int(place) for place in np.searchsorted(raw.offsets, at)}
+        for place, payload in enumerate(raw.payloads):
+            if payload and payload[0] == FIRST_BYTE[0] and self._given_up(payload) is not None:
+                places |= {place, place + 1}
+        edges = [0, *sorted(places - {0, len(raw)}), len(raw)]
         return [raw.slice(start, stop) for start, stop in pairwise(edges)]
 
-    def _arrivals(self) -> set[int]:
-        """Epochs that began at arrival."""
-        return self._definitions.at_arrival(self.assignment.namespace, self.assignment.deployment)
+    def _arrivals(self) -> dict[int, int | None]:
+        """Epochs that began at arrival, and their first offset here, None where there is none."""
+        epochs = self._definitions.at_arrival(self.assignment.namespace, self.assignment.deployment)
+        return {epoch: self._told.get(epoch, self._seen.get(epoch)) for epoch in epochs}
 
     def _arrive(self, offset: int) -> None:
-        self._definitions.arrived |= {epoch for epoch in self._arrivals() if self._begins.get(epoch, offset + 1) <= offset}
+        begun = {epoch for epoch, begin in self._arrivals().items() if begin is not None and begin <= offset}
+        if not begun <= self._definitions.arrived:
+            self._definitions.arrived |= begun
+            self._shard.arrivals.look()
+
+    def _given_up(self, payload: bytes | None) -> int | None:
+        """The epoch of a token that was aborted here; a shard that knows all of `parameters` would not hold at it, and take it."""
+        if not payload or payload[0] != FIRST_BYTE[0]:
+            return None
+        try:
+            token = Token.decode(payload)
+        except InvalidToken:
+            return None
+        ours = (token.namespace, token.deployment, token.topic, token.partition) == self._whose and token.kind != PREPARE
+        return token.epoch if ours and self._definitions.aborted(token.namespace, token.deployment, token.epoch) else None
 
     def _renew(self, offset: int) -> None:
         """Where the deployment started without state, so does the shard."""

@@ -131,6 +131,9 @@ class Past:
         """Compare offsets first to last; telemetry comes in frames of `size`."""
         definitions = Recorded()
         self.parameters.read(definitions)
+        for one in self.snapshots:
+            if one.about.why == "arrival":
+                definitions.carry(one)
         pipelines = Pipelines(definitions, NAMESPACE)
         span = Span(first, self.end if last is None else last, how.pop("open", False))
         assignment = msgspec.structs.replace(self.worker().shard.assignment, snapshot_every_ms=0)
@@ -142,6 +145,8 @@ class Past:
             part = wanted[place : place + size]
             self._take(run, waiting, part[-1][0])
             run.records(frame([p for _, p in part], offsets=[o for o, _ in part]))
+        self._take(run, waiting, 10**15)
+        run.settle()
         self._take(run, waiting, 10**15)
         return run.finish()
 
