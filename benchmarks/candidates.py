@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from benchmarks import measure
@@ -79,7 +80,7 @@ def observe(environment: Environment, topic: str, read: Read, name: str, start: 
     """Start a Flink job, wait for all of its output, end it and read what it wrote. A failure on the way is one, even if Flink
     recovers from it: the figure would be spoilt. Raises ClusterError."""
     flink, before = FlinkCommandLine(environment), measure.ends(environment, topic)
-    job = start()
+    job, began = start(), time.time_ns() // 1_000_000
 
     def check() -> None:
         if failure := flink.rest.exception(job):
@@ -89,4 +90,4 @@ def observe(environment: Environment, topic: str, read: Read, name: str, start: 
         measure.wait(environment, topic, before, check, TIMEOUT_S)
     finally:
         flink.cancel(job)
-    return measure.collect(environment, topic, before, read)
+    return measure.collect(environment, topic, before, read, began)

@@ -19,9 +19,9 @@ SCRIPT = "pyflink_readings.py"
 
 
 @click.command()
-@click.option("--records", default=2_000_000, show_default=True, type=click.IntRange(20_000),
+@click.option("--records", default=4_000_000, show_default=True, type=click.IntRange(20_000),
               help="Readings for detect and the bare loop.")
-@click.option("--rival-records", default=300_000, show_default=True, type=click.IntRange(5_000),
+@click.option("--rival-records", default=600_000, show_default=True, type=click.IntRange(5_000),
               help="Readings for Bytewax and Quix Streams; PyFlink gets a third.")
 @click.option("--repeat", default=1, show_default=True, type=click.IntRange(1), help="Runs of each candidate, in turns.")
 @report.options

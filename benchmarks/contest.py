@@ -45,11 +45,14 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def contest(path: Path, workload: Workload, candidates: Sequence[Candidate], goals: dict[str, float], repeat: int = 1) -> Result:
-    """Every candidate in turn, `repeat` times. The first one gets all of telemetry; `goals` says how many times as fast as a
-    candidate it has to be. Raises ClusterError, also when scores differ."""
+    """Every candidate in turn, `repeat` times, after a run of the first one that doesn't count: it has the cluster's JVM compile
+    what is hot. The first one gets all of telemetry; `goals` says how many times as fast as a candidate it has to be.
+    Raises ClusterError, also when scores differ."""
     outputs: dict[str, list[Output]] = {candidate.name: [] for candidate in candidates}
     with cluster(path) as environment:
         arena = Arena.filled(environment, path, workload, max(candidate.readings for candidate in candidates))
+        warm_up = candidates[0].run(arena, "bench-warm-up")
+        say(f"{candidates[0].name}, warming up: {warm_up.rate():,.0f} readings/s")
         for turn in range(repeat):
             for place, candidate in enumerate(candidates):
                 output = candidate.run(arena, f"bench-{turn}-{place}")

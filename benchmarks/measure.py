@@ -33,18 +33,21 @@ Offsets = dict[int, int]
 
 class Output(msgspec.Struct, frozen=True):
     """All scores of a run in the order they were appended: `appended` [n] time in ms, `times` [n] event time in milliseconds
-    (no two readings share one), `scores` [n]."""
+    (no two readings share one), `scores` [n]. `began`: when the candidate was ready to read, in ms, where that is known."""
 
     appended: Int64
     times: Int64
     scores: Float64
+    began: int | None = None
 
     def __len__(self) -> int:
         return len(self.times)
 
     def rate(self) -> float:
-        """Records a second from the first append to the last; what the first append brought came before, so doesn't count."""
+        """Records a second until the last append: all of them since `began`, or else those after the first append."""
         first, last = int(self.appended[0]), int(self.appended[-1])
+        if self.began is not None and self.began < first:
+            return len(self) / ((last - self.began) / 1000)
         return float((self.appended > first).sum() / ((last - first) / 1000)) if last > first else float("nan")
 
     def steady_rate(self) -> float:
@@ -111,7 +114,7 @@ def wait(environment: Environment, topic: str, start: Offsets, check: Callable[[
             seen, since = now, time.monotonic()
 
 
-def collect(environment: Environment, topic: str, start: Offsets, read: Read) -> Output:
+def collect(environment: Environment, topic: str, start: Offsets, read: Read, began: int | None = None) -> Output:
     """The committed output since `start`. Raises ClusterError when a reading is there twice, or none at all."""
     parts = [(np.full(len(columns[0]), message.appended), *columns)
              for message in messages(environment, topic, start) for columns in [read(message.value)]]
@@ -122,7 +125,7 @@ def collect(environment: Environment, topic: str, start: Offsets, read: Read) ->
     if twice:
         raise ClusterError(f"{twice} of {len(times)} scores on {topic} are there twice")
     order = np.argsort(appended, kind="stable")
-    return Output(appended[order], times[order], scores[order])
+    return Output(appended[order], times[order], scores[order], began)
 
 
 def messages(environment: Environment, topic: str, start: Offsets, committed: bool = True) -> Iterator[Message]:
