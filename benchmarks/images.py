@@ -56,7 +56,7 @@ class Images(Workload):
         file.write_bytes(self.graph)
         return {"graph": str(file)}
 
-    def train(self, store: Path, directory: Path) -> Artifact:
+    def train(self, store: Path | str, directory: Path) -> Artifact:
         """Pack the graph as it is."""
         sample = images(SAMPLE, SAMPLE).astype(np.float64)
         artifact = pack(self.graph, sample, self.schema["fields"], name="bench", score="output", output="score")

@@ -53,7 +53,7 @@ class Readings(Workload):
     def told(self, directory: Path) -> dict[str, Any]:
         return {"halflife": HALFLIFE, "warmup": math.ceil(2 * HALFLIFE)}
 
-    def train(self, store: Path, directory: Path) -> Artifact:
+    def train(self, store: Path | str, directory: Path) -> Artifact:
         """A z-score fitted to features of single readings of their own, of few devices, so that they warm up soon."""
         sample, schema = Readings(TRAINING_DEVICES), directory / "training.yaml"
         schema.write_bytes(msgspec.yaml.encode(sample.schema))

@@ -46,7 +46,7 @@ class Workload(ABC):
         """The schema's file."""
 
     @abstractmethod
-    def train(self, store: Path, directory: Path) -> Artifact:
+    def train(self, store: Path | str, directory: Path) -> Artifact:
         """Make the model `bench:1` and put it where the plan finds it."""
 
     @abstractmethod

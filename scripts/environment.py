@@ -109,6 +109,16 @@ class JobDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {name: usual if (set_ := getattr(self, name)) is None else set_ for name, usual in PACES[delivery].items()}
 
 
+class Models(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where models lie: `store`, any URL that fsspec reaches; left out, a folder in the environment's directory.
+
+    `allowed`: the prefixes of URLs from which workers fetch models too large for `parameters`; left out, the store alone.
+    """
+
+    store: Storage | None = None
+    allowed: tuple[Storage, ...] = ()
+
+
 class Topic(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A topic as it should be created."""
 
@@ -147,6 +157,7 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     broker: Broker = Broker()
     flink: Flink = Flink()
     job: JobDefaults = JobDefaults()
+    models: Models = Models()
     topics: Topics = Topics()
 
     @property
@@ -165,8 +176,9 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return not (self.broker.bootstrap and self.flink.rest)
 
     @property
-    def store(self) -> Path:
-        return self.path / "store"
+    def store(self) -> Path | str:
+        """A folder, or a URL."""
+        return self.models.store or self.path / "store"
 
     @property
     def jobs(self) -> Path:

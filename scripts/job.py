@@ -147,7 +147,8 @@ class Submission:
             parallelism=self.deployment.parallelism, delivery=delivery, **defaults.pace(delivery),
             checkpoint_ms=defaults.checkpoint_ms, transaction_timeout_ms=defaults.transaction_timeout_ms,
             state_backend=defaults.state_backend, snapshot_every_ms=defaults.snapshot_every_ms,
-            kafka=self.environment.broker.security.java())
+            kafka=self.environment.broker.security.java(), store=str(self.environment.store),
+            store_prefixes=self.environment.models.allowed)
 
     def _run(self) -> None:
         with err.status(f"submitting {self.deployment.full_name}") as shown:

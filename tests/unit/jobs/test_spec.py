@@ -54,7 +54,7 @@ def test_a_specification_of_before_the_settings_of_latency_and_state_is_read(tmp
     path = tmp_path / "spec.json"
     SPEC.write(path)
     older = msgspec.json.decode(path.read_bytes())
-    for setting in ("buffer_timeout_ms", "bundle_ms", "state_backend", "kafka"):
+    for setting in ("buffer_timeout_ms", "bundle_ms", "state_backend", "kafka", "store", "store_prefixes"):
         del older[setting]
     path.write_bytes(msgspec.json.encode(older))
     assert JobSpec.read(path) == SPEC
@@ -79,7 +79,8 @@ def test_what_may_not_change_against_a_checkpoint_is_named(named: str) -> None:
 def test_everything_else_may_change() -> None:
     other = msgspec.structs.replace(
         ONE, parallelism=1, frame_ms=7, checkpoint_ms=9, transaction_timeout_ms=90_000, buffer_timeout_ms=0, bundle_ms=99,
-        topics={**ONE.topics, "scores": "other"}, kafka={"security.protocol": "SSL"}, bootstrap="k:1")
+        topics={**ONE.topics, "scores": "other"}, kafka={"security.protocol": "SSL"}, bootstrap="k:1",
+        store="s3://bucket", store_prefixes=("s3://bucket/models",))
     check_restorable(ONE, other, savepoint=False)
     check_restorable(ONE, msgspec.structs.replace(ONE, state_backend="rocksdb"), savepoint=True)
     check_restorable(msgspec.structs.replace(ONE, delivery="at_least_once"), ONE, savepoint=False)

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from swapstream.models import Store
 from swapstream.models.artifact import Artifact
-from swapstream.models.errors import Conflict, InvalidArtifact, SwapstreamError, UnknownName
+from swapstream.models.errors import (
+    Conflict,
+    InvalidArtifact,
+    InvalidSettings,
+    SwapstreamError,
+    Unavailable,
+    UnknownName,
+)
 from tests.unit.models.examples import make
 
 
+@pytest.fixture(params=["folder", "file", "memory"])
+def store(request: Any, tmp_path: Path) -> Iterator[Store]:
+    """A store in each kind of place."""
+    yield Store({"folder": tmp_path / "store", "file": f"file://{tmp_path}/store", "memory": "memory://store"}[request.param])
+    MemoryFileSystem.store.clear()
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def local(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
@@ -46,33 +63,33 @@ def test_other_bytes_under_the_same_name_conflict(store: Store) -> None:
     assert store.get("demo:1").manifest.kind == "zscore"
 
 
-def test_of_many_writers_one_wins(store: Store) -> None:
+def test_of_many_writers_one_wins(local: Store) -> None:
     models = [make("zscore", alarm_rate=rate / 10) for rate in range(8)]
 
     def put(model: Artifact) -> str | None:
         try:
-            return store.put(model).digest
+            return local.put(model).digest
         except Conflict:
             return None
 
     with ThreadPoolExecutor(8) as pool:
         won = [digest for digest in pool.map(put, models) if digest]
-    assert won == [store.resolve("demo:1").digest]
+    assert won == [local.resolve("demo:1").digest]
 
 
-def test_nothing_is_left_lying_about(store: Store, tmp_path: Path) -> None:
-    store.put(make("zscore"))
+def test_nothing_is_left_lying_about(local: Store, tmp_path: Path) -> None:
+    local.put(make("zscore"))
     with pytest.raises(Conflict):
-        store.put(make("pca"))
+        local.put(make("pca"))
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
 
 
-def test_a_damaged_object_is_noticed(store: Store, tmp_path: Path) -> None:
-    entry = store.put(make("zscore"))
+def test_a_damaged_object_is_noticed(local: Store, tmp_path: Path) -> None:
+    entry = local.put(make("zscore"))
     target = tmp_path / "store" / "objects" / entry.digest
     target.write_bytes(target.read_bytes()[:-1] + b"x")
     with pytest.raises(InvalidArtifact, match=f"object {entry.digest} is damaged"):
-        store.get("demo")
+        local.get("demo")
 
 
 @pytest.mark.parametrize(
@@ -114,3 +131,36 @@ def test_an_empty_store(store: Store) -> None:
     assert store.list() == ()
     with pytest.raises(UnknownName, match="has no model 'demo'; there are: none"):
         store.get("demo")
+
+
+@pytest.mark.parametrize("url", ["nosuch://bucket/x", "memory://a::memory://b"])
+def test_a_url_that_nobody_knows_is_refused(url: str) -> None:
+    with pytest.raises(InvalidSettings, match=f"store '{url}'"):
+        Store(url)
+
+
+def test_a_store_that_is_away_is_one_line(artifact: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise TimeoutError("no answer\nfrom anybody")
+
+    for ask in ("info", "ls", "cat_file", "pipe_file"):
+        monkeypatch.setattr(MemoryFileSystem, ask, away)
+    store = Store("memory://store")
+    for call in (store.list, lambda: store.put(artifact), lambda: store.get("demo:1"), lambda: store.read("0" * 64)):
+        with pytest.raises(Unavailable, match=r"store: memory://store/.*: no answer from anybody"):
+            call()
+
+
+def test_of_two_writers_that_can_not_create_exclusively_the_later_looks_who_won(
+    artifact: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store("memory://store")
+    real = MemoryFileSystem.pipe_file
+
+    def overtaken(self: Any, path: str, value: bytes, mode: str = "overwrite", **rest: Any) -> None:
+        real(self, path, b"e" * 64 if mode == "create" else value)
+
+    monkeypatch.setattr(MemoryFileSystem, "pipe_file", overtaken)
+    with pytest.raises(Conflict, match="model demo:1 exists with digest eeee"):
+        store.put(artifact)
+    MemoryFileSystem.store.clear()

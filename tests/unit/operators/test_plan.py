@@ -260,6 +260,14 @@ require: {min_average_precision: 0.5, max_alarm_rate: 0.01, max_alarm_rate_ratio
     assert Plan.decode(plan.encode()) == plan
 
 
+def test_the_plan_of_the_readme_is_one() -> None:
+    page = (Path(__file__).parents[3] / "operators" / "README.md").read_text()
+    text = page.partition("## The plan")[2].partition("```yaml")[2].partition("```")[0]
+    file = msgspec.convert(msgspec.yaml.decode(text), PlanFile)
+    assert [one.takes_all for one in file.every_route()] == [True, False, False, True]
+    assert file.require.max_alarm_rate_ratio == 2
+
+
 def test_a_plan_that_needs_nothing_new_keeps_the_digest_that_it_had() -> None:
     plan = deployable("p", champion="a:1").plan
     assert plan.v == 2
