@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from swapstream.models.artifact import Artifact
-from swapstream.models.errors import Conflict, Untrusted
+from swapstream.models.errors import Conflict, InvalidSettings, Untrusted
 from swapstream.models.gate import check
 from swapstream.models.lineage import author
 from swapstream.models.store import Store, where
@@ -100,10 +100,16 @@ def publish(environment: Environment, namespace: str, parts: list[Part], author:
 
 
 def stated(environment: Environment, namespace: str, part: Part, author: Author, when: int) -> Statement:
-    """What is said of a part: a large model's bytes are put into the store, and only referred to."""
+    """What is said of a part: a large model's bytes are put into the store, and only referred to.
+
+    Raises InvalidSettings where the workers could not reach the store.
+    """
     digest, size = digest_of(part.body), len(part.body)
     if part.kind != "model" or size <= MAX_INLINE:
         return Statement(part.kind, namespace, part.name, digest, author.who, when, author.why, part.body)
+    if environment.flink.rest and environment.models.store is None:
+        raise InvalidSettings(f"model {part.name} has {size} bytes: above {MAX_INLINE} it goes through the store, a folder here, "
+                              "while Flink runs elsewhere; name a store that both reach with the setting `models: {store: …}`")
     Store(environment.store).put(Artifact.decode(part.body))
     return Statement("model", namespace, part.name, digest, author.who, when, author.why, b"", size, where(digest))
 

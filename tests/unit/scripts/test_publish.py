@@ -10,12 +10,12 @@ import pytest
 
 from swapstream.models.artifact import payload_digest
 from swapstream.models.build import train
-from swapstream.models.errors import Conflict, Rejected
+from swapstream.models.errors import Conflict, InvalidSettings, Rejected
 from swapstream.models.store import Store
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.lookup import missing
 from swapstream.operators.statement import decode_definition, encode_definition
-from swapstream.scripts.environment import Environment
+from swapstream.scripts.environment import Environment, Flink
 from swapstream.scripts.publish import MAX_INLINE, Author, Part, plan_parts, publish, publish_plan, read_definitions
 from tests.support.shards import FIELDS, model
 from tests.support.topics import Topics
@@ -106,6 +106,13 @@ def test_a_large_model_goes_into_the_store_and_is_referred_to(environment: Envir
     assert len(topics.records[environment.topics.parameters.name]) == 1
     with pytest.raises(Conflict, match="model 'large:1' is defined already"):
         publish(environment, "prod", [Part("model", "large:1", b"small")], ME)
+
+
+def test_a_large_model_is_not_sent_where_no_worker_could_find_it(environment: Environment, topics: Topics) -> None:
+    away = msgspec.structs.replace(environment, flink=Flink(rest="http://somewhere:8081"))
+    with pytest.raises(InvalidSettings, match=r"model large:1 has \d+ bytes: above 262144 it goes through the store"):
+        publish(away, "prod", [Part("model", "large:1", bytes(MAX_INLINE + 1))], ME)
+    assert topics.records == {}
 
 
 def test_what_is_no_definition_is_passed_over(environment: Environment, topics: Topics) -> None:
