@@ -9,7 +9,7 @@ import logging
 import socket
 import ssl
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, Literal, Self
 
@@ -164,14 +164,16 @@ def _partitions(environment: Environment, client: Any, topic: str) -> int:
     return len(found)
 
 
-def consumer(environment: Environment, topic: str, start: Start = "earliest", read_committed: bool = True) -> Any:
-    """A KafkaConsumer without a group, assigned to every partition of the topic and standing at `start`:
-    "earliest", "latest", or the first offset to read by partition (partitions not named start at "earliest")."""
+def consumer(environment: Environment, topic: str, start: Start = "earliest", read_committed: bool = True,
+             partitions: Collection[int] | None = None, most: int = 5_000) -> Any:
+    """A KafkaConsumer without a group, assigned to some partitions of the topic (None: to all) and standing at `start`: "earliest",
+    "latest", or the first offset to read by partition (partitions not named start at "earliest"). `most` records come at once."""
     client = connect(environment, KafkaConsumer, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",
-                     isolation_level="read_committed" if read_committed else "read_uncommitted", max_poll_records=5_000,
+                     isolation_level="read_committed" if read_committed else "read_uncommitted", max_poll_records=most,
                      max_partition_fetch_bytes=MAX_MESSAGE, fetch_max_wait_ms=100, **QUIET)
     try:
-        assigned = [TopicPartition(topic, i) for i in range(_partitions(environment, client, topic))]
+        there = range(_partitions(environment, client, topic))
+        assigned = [TopicPartition(topic, i) for i in there if partitions is None or i in partitions]
         with broker_errors(environment):
             client.assign(assigned)
             _seek(client, assigned, start)
@@ -210,7 +212,7 @@ def read_to_end(environment: Environment, topic: str, start: Start = "earliest",
             while waiting := [partition for partition, end in ends.items() if client.position(partition) < end]:
                 client.pause(*(ends.keys() - waiting))
                 for partition, found in client.poll(timeout_ms=1_000).items():
-                    yield from (_record(item) for item in found if item.offset < ends[partition])
+                    yield from (record(item) for item in found if item.offset < ends[partition])
     finally:
         client.close()
 
@@ -230,7 +232,7 @@ class Follower:
         if not self._arrived:
             with broker_errors(self._environment):
                 for found in self._client.poll(timeout_ms=500).values():
-                    self._arrived.extend(map(_record, found))
+                    self._arrived.extend(map(record, found))
         return self._arrived.popleft() if self._arrived else None
 
     def close(self) -> None:
@@ -243,7 +245,8 @@ def follow(environment: Environment, topic: str, start: Start = "latest") -> Ite
         yield from records
 
 
-def _record(item: Any) -> Record:
+def record(item: Any) -> Record:
+    """Of what kafka-python gives."""
     return Record(item.partition, item.offset, item.timestamp, item.key, item.value)
 
 
