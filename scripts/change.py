@@ -20,6 +20,7 @@ from swapstream.scripts.environment import Environment
 from swapstream.scripts.lag import lags
 from swapstream.scripts.outcome import COLUMNS, Outcome
 from swapstream.scripts.publish import Author, Part
+from swapstream.scripts.quality import require
 from swapstream.scripts.submitted import runs
 
 LOOK_AGAIN = 5.0
@@ -60,6 +61,12 @@ def change_options(command: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
+
+
+def measure(order: Order, plan: Plan, parts: list[Part]) -> None:
+    """Hold the plan against what it requires of its champions, if it does. Raises Rejected, ClusterError."""
+    for finding in require(order.environment, order.namespace, order.deployment, plan, parts):
+        say(f"plan {plan.name!r}, {finding}")
 
 
 def carry_out(order: Order, plan: Plan, parts: list[Part], as_json: bool) -> None:

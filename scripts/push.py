@@ -13,10 +13,11 @@ from swapstream.models.gate import check
 from swapstream.models.lineage import file_source, lineage
 from swapstream.models.store import Store
 from swapstream.scripts.arrays import read_parameters, read_sample
-from swapstream.scripts.change import Order, carry_out, change_options
+from swapstream.scripts.change import Order, carry_out, change_options, measure
 from swapstream.scripts.console import show
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.publish import Part, author_of, publish
+from swapstream.scripts.refusal import on_the_ledger
 from swapstream.scripts.submitted import the_deployment
 from swapstream.scripts.swap import derived
 
@@ -56,19 +57,22 @@ def push_command(name: str, ref: str, params: str | None, threshold: float | Non
     """
     if (now and at) or ((deployment or route) and not (now or at)):
         raise InvalidSettings("--deployment and --route belong to --now or --at arrival, of which one can be given")
+    if params is None and (threshold, sample, alarm_rate) != (None, None, None):
+        raise InvalidSettings("--threshold, --sample and --alarm-rate belong to the next version that --params makes")
     environment = load_environment(name)
     store = Store(environment.store)
     artifact = store.get(ref)
-    if params is not None:
-        artifact = revised(store, artifact, Revision(params, threshold, sample, alarm_rate))
-    elif threshold is not None or sample is not None or alarm_rate is not None:
-        raise InvalidSettings("--threshold, --sample and --alarm-rate belong to the next version that --params makes")
-    check(artifact)
     space, speaker = namespace or environment.job.namespace, author_of(environment, why)
+    target = the_deployment(environment, deployment) if now or at else ""
+    with on_the_ledger(environment, space, target, speaker):
+        if params is not None:
+            artifact = revised(store, artifact, Revision(params, threshold, sample, alarm_rate))
+        check(artifact)
+        if now or at:
+            plan, parts, epoch = derived(environment, space, target, artifact.ref, route)
+            order = Order(environment, space, target, speaker, False, wait, timeout, at=at or "update", based_on=epoch)
+            measure(order, plan, parts)
     if now or at:
-        target = the_deployment(environment, deployment)
-        plan, parts, epoch = derived(environment, space, target, artifact.ref, route)
-        order = Order(environment, space, target, speaker, False, wait, timeout, "accepted", at or "update", epoch)
         carry_out(order, plan, parts, as_json)
         return
     definitions = publish(environment, space, [Part("model", artifact.ref, artifact.encode())], speaker)

@@ -21,7 +21,7 @@ from swapstream.scripts.topics import admin
 from swapstream.scripts.transactions import open_transactions
 from swapstream.scripts.watch import end_offsets
 
-SHARD_COLUMNS = ("deployment", "partition", "plan", "epoch", "behind", "holds_at", "held_bytes", "reason")
+SHARD_COLUMNS = ("deployment", "partition", "plan", "epoch", "behind", "holds_at", "held_records", "reason")
 NEWEST = 50_000
 """Rows of the ledger that are looked at: a trainer may write hundreds a second."""
 

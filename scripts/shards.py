@@ -14,7 +14,7 @@ from swapstream.scripts.lag import Lag
 
 class ShardState(msgspec.Struct, frozen=True):
     """After its newest row: the epoch in which it is and its plan's digest, since which offset, in which job; where it holds, if it
-    does, with how many bytes; why."""
+    does, and why."""
 
     epoch: int | None = None
     plan: str | None = None
@@ -22,7 +22,6 @@ class ShardState(msgspec.Struct, frozen=True):
     since: int | None = None
     job: str | None = None
     holds_at: int | None = None
-    held: int | None = None
     reason: str | None = None
 
 
@@ -42,9 +41,9 @@ def after(state: ShardState, row: Row) -> ShardState:
     if event == "activated":
         return ShardState(row.get("epoch"), row.get("plan"), row.get("plan_name"), offset, job)
     if event == "holding":
-        return msgspec.structs.replace(state, holds_at=offset, held=row.get("held"), reason=row.get("reason"), job=job)
+        return msgspec.structs.replace(state, holds_at=offset, reason=row.get("reason"), job=job)
     if event in ("released", "aborted") or (event == "rejected" and offset == state.holds_at):
-        return msgspec.structs.replace(state, holds_at=None, held=None, reason=None, job=job)
+        return msgspec.structs.replace(state, holds_at=None, reason=None, job=job)
     return msgspec.structs.replace(state, job=job)
 
 
@@ -66,6 +65,13 @@ def expected(history: Sequence[Step], partition: int, position: int | None) -> S
         if step.cut is None or (position is not None and step.cut.covers(partition, position))
     ]  # fmt: skip
     return passed[-1] if passed else None
+
+
+def held_records(state: ShardState, end: int, lag: Lag | None) -> int | None:
+    """How many records a shard that holds has read and holds back, as of the checkpoint that `lag` is of."""
+    if state.holds_at is None or lag is None:
+        return None
+    return max(0, end - lag.records - state.holds_at)
 
 
 def shard_rows(
@@ -91,7 +97,7 @@ def shard_rows(
             "behind_records": lag.records if lag else None,
             "behind_s": lag.seconds if lag else None,
             "holds_at": state.holds_at,
-            "held_bytes": state.held,
+            "held_records": held_records(state, end, lag),
             "reason": state.reason,
             "newest_epoch": history[-1].epoch if history else None,
             "said_by": state.job,

@@ -8,12 +8,12 @@ from swapstream.models.errors import InvalidSettings
 from swapstream.models.gate import check
 from swapstream.models.store import Store
 from swapstream.operators.plan import Plan
-from swapstream.scripts.change import Order, carry_out, change_options
-from swapstream.scripts.console import say
+from swapstream.operators.plan_file import load_plan_file
+from swapstream.scripts.change import Order, carry_out, change_options, measure
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.known import Known
 from swapstream.scripts.publish import Part, author_of, plan_parts, read_definitions
-from swapstream.scripts.quality import require
+from swapstream.scripts.refusal import on_the_ledger
 from swapstream.scripts.submitted import submitted_plan, the_deployment
 
 
@@ -39,16 +39,15 @@ def swap_command(name: str, path: str | None, champion: str | None, route: str |
         raise InvalidSettings("swap takes --plan, or --champion and perhaps --route")
     environment = load_environment(name)
     space = namespace or environment.job.namespace
-    based_on = None
-    if path is not None:
-        plan, parts = plan_parts(environment, path)
-        target = deployment or plan.name
-    else:
-        target = the_deployment(environment, deployment)
-        plan, parts, based_on = derived(environment, space, target, champion or "", route)
-    for finding in require(environment, space, target, plan, parts):
-        say(f"plan {plan.name!r}, {finding}")
-    order = Order(environment, space, target, author_of(environment, why), not no_prepare, wait, timeout, based_on=based_on)
+    speaker, based_on = author_of(environment, why), None
+    target = deployment or load_plan_file(path).name if path else the_deployment(environment, deployment)
+    with on_the_ledger(environment, space, target, speaker):
+        if path is not None:
+            plan, parts = plan_parts(environment, path)
+        else:
+            plan, parts, based_on = derived(environment, space, target, champion or "", route)
+        order = Order(environment, space, target, speaker, not no_prepare, wait, timeout, based_on=based_on)
+        measure(order, plan, parts)
     carry_out(order, plan, parts, as_json)
 
 

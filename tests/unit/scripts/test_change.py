@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from swapstream.models import Artifact, Store
+from swapstream.models.artifact import payload_digest
 from swapstream.models.errors import ClusterError, Conflict, InvalidSettings, Rejected, UnknownName
 from swapstream.operators.plan import Plan
 from swapstream.operators.token import PREPARE
@@ -330,3 +331,32 @@ def test_where_no_shard_holds_there_is_nothing_to_abort(environment: Environment
     with pytest.raises(Conflict, match="no shard of prod/d holds"):
         run(abort_command, "d")
     assert written(topics) == before
+
+
+# -- refused here
+
+
+def worse(environment: Environment) -> None:
+    """A model in the store that does not score its golden rows as it says."""
+    good = model("d:1", FIELDS)
+    wrong = good.golden_scores + 1.0
+    digest = payload_digest(good.parameters, good.graph, good.golden_inputs, wrong)
+    manifest = msgspec.structs.replace(good.manifest, digest=digest)
+    Store(environment.store).put(msgspec.structs.replace(good, manifest=manifest, golden_scores=wrong))
+
+
+def test_a_model_that_the_gate_refuses_here_stands_on_the_ledger_and_nothing_else(
+    environment: Environment, topics: Topics, shards: Answering
+) -> None:
+    worse(environment)
+    swap_to("first")
+    before = written(topics)
+    for command, arguments in ((swap_command, ("--champion", "d:1", "--deployment", "d")), (push_command, ("d:1",))):
+        with pytest.raises(Rejected, match=r"^d:1: golden: row 0 scores"):
+            run(command, *arguments)
+    after = written(topics)
+    ledger = environment.topics.ledger.name
+    rows = [msgspec.json.decode(record.value or b"") for record in topics.records[ledger][before[ledger] :]]
+    assert [(row["event"], row["deployment"], row["reason"][:12]) for row in rows] == [
+        ("rejected", "d", "d:1: golden:"), ("rejected", "", "d:1: golden:")]  # fmt: skip
+    assert {**after, ledger: 0} == {**before, ledger: 0}

@@ -9,7 +9,7 @@ import msgspec
 from swapstream.operators.cut import Cut
 from swapstream.scripts.history import Step
 from swapstream.scripts.lag import Lag
-from swapstream.scripts.shards import ShardState, held_epochs, holding, shard_rows, shard_states
+from swapstream.scripts.shards import ShardState, held_epochs, held_records, holding, shard_rows, shard_states
 
 CUT = Cut("prod", "d", 1, "one", "t", {0: 10, 1: 20})
 STEPS = [
@@ -24,7 +24,7 @@ def row(event: str, partition: Any, offset: int, **more: Any) -> dict[str, Any]:
 
 
 ACTIVATED = row("activated", 0, 10, epoch=1, plan="one", plan_name="p", job="j")
-HOLDING = row("holding", 0, 30, held=500, reason="the store is away")
+HOLDING = row("holding", 0, 30, reason="the store is away")
 
 
 def after(*rows: dict[str, Any]) -> ShardState:
@@ -40,10 +40,10 @@ def test_the_last_activation_counts() -> None:
 
 def test_holding_until_it_is_told_otherwise() -> None:
     held = after(ACTIVATED, HOLDING)
-    assert (held.holds_at, held.held, held.reason, held.epoch) == (30, 500, "the store is away", 1)
+    assert (held.holds_at, held.reason, held.epoch) == (30, "the store is away", 1)
     for event in ("released", "aborted", "rejected"):
         freed = after(ACTIVATED, HOLDING, row(event, 0, 30))
-        assert (freed.holds_at, freed.held, freed.reason, freed.epoch) == (None, None, None, 1), event
+        assert (freed.holds_at, freed.reason, freed.epoch) == (None, None, 1), event
     assert after(ACTIVATED, HOLDING, row("activated", 0, 30, epoch=2)).holds_at is None
     assert after(ACTIVATED, HOLDING, row("rejected", 0, 31)).holds_at == 30, "another token's rejection"
     assert after(ACTIVATED, HOLDING, row("prepared", 0, 28)).holds_at == 30
@@ -73,10 +73,16 @@ def test_a_shard_that_said_nothing_is_where_the_cut_maps_put_it() -> None:
     assert rows_of({0: ShardState(1, "one", "p", 10)}, {0: Lag(0, 0.0)}) == [(1, "p")], "the ledger has the word"
 
 
+def test_what_is_held_is_what_was_read_from_the_token_on() -> None:
+    state = after(ACTIVATED, HOLDING)
+    assert [held_records(state, 100, lag) for lag in (Lag(50, 1.0), Lag(90, 1.0), None)] == [20, 0, None]
+    assert held_records(after(ACTIVATED), 100, Lag(50, 1.0)) is None
+
+
 def test_a_row_has_all_that_status_shows() -> None:
     state = msgspec.structs.replace(after(ACTIVATED, HOLDING))
     first, second = shard_rows("prod.d", {0: 50, 1: 60}, {0: state}, [], {0: Lag(20, 1.5)})
     assert first == {"deployment": "prod.d", "partition": 0, "plan": "p", "plan_digest": "one", "epoch": 1, "since": 10,
-                     "behind": "20 records (1.5 s)", "behind_records": 20, "behind_s": 1.5, "holds_at": 30, "held_bytes": 500,
+                     "behind": "20 records (1.5 s)", "behind_records": 20, "behind_s": 1.5, "holds_at": 30, "held_records": 0,
                      "reason": "the store is away", "newest_epoch": None, "said_by": "j"}  # fmt: skip
     assert (second["plan"], second["epoch"], second["behind"]) == (None, None, None)
