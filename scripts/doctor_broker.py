@@ -8,12 +8,14 @@ from typing import Any
 from kafka.errors import KafkaError
 
 from swapstream.jobs.partitioner import partition_of
+from swapstream.models.errors import SwapstreamError
 from swapstream.operators.token import FIRST_BYTE
 from swapstream.scripts import kafka
 from swapstream.scripts.access import denied, rights
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import Environment, JobDefaults
 from swapstream.scripts.findings import Finding, advice, ok, unknown, wrong
+from swapstream.scripts.publish import author_of, read_definitions, require_trusted
 from swapstream.scripts.topics import admin, compare_topics
 from swapstream.scripts.transactions import open_transactions
 
@@ -33,7 +35,9 @@ def broker_findings(environment: Environment) -> Iterator[Finding]:
         settings = broker_settings(client)
         yield from transaction_findings(settings, environment.job)
         yield feature_finding(client.describe_features())
-        telemetry = environment.topics.telemetry.name
+        telemetry, parameters = environment.topics.telemetry.name, environment.topics.parameters.name
+        if any(each.check == f"topic {parameters}" and each.state != "wrong" for each in topics):
+            yield signing_finding(environment)
         if any(each.check == f"topic {telemetry}" and each.state != "wrong" for each in topics):
             yield open_transaction_finding(client, telemetry, environment.topics.telemetry.partitions)
             yield key_finding(environment, telemetry)
@@ -122,6 +126,18 @@ def open_transaction_finding(client: Any, topic: str, partitions: int) -> Findin
     if not old:
         return ok("open transactions", f"none holds back readers of {topic}")
     return wrong("open transactions", str(old[0]), "end that producer, or abort it with `kafka-transactions.sh abort`")
+
+
+def signing_finding(environment: Environment) -> Finding:
+    """Whether what is published from here would be believed."""
+    namespace = environment.job.namespace
+    try:
+        author = author_of(environment)
+        require_trusted(read_definitions(environment), namespace, author)
+    except SwapstreamError as error:
+        return advice("signing", str(error), "needed to publish and to swap: `swapstream keys list` shows the keys")
+    assert author.signer is not None
+    return ok("signing", f"namespace {namespace!r} trusts key {author.signer.id}, with which commands sign")
 
 
 def key_finding(environment: Environment, topic: str) -> Finding:

@@ -20,11 +20,15 @@ from swapstream.scripts.doctor_broker import (
     id_finding,
     judge_keys,
     open_transaction_finding,
+    signing_finding,
     topic_findings,
     transaction_findings,
 )
 from swapstream.scripts.environment import Environment, Flink, JobDefaults, Topic, Topics
 from swapstream.scripts.kafka import Record
+from swapstream.scripts.keyring import Keyring
+from swapstream.scripts.trusting import trust_first
+from tests.support.topics import Topics as Log
 
 KEYS = message_keys(2, 2)
 
@@ -44,6 +48,17 @@ def test_the_first_key_in_another_partition_is_named():
     assert found.state == "wrong"
     assert f"t-1 at offset 9: key {KEYS[0]!r} belongs in partition 0" in found.says
     assert "partitioner=murmur2_random" in found.fix
+
+
+def test_who_can_sign_is_told(tmp_path, monkeypatch):
+    Log(monkeypatch)
+    environment = Environment(directory=str(tmp_path))
+    found = signing_finding(environment)
+    assert (found.state, "there is no key to sign with" in found.says) == ("advice", True)
+    Keyring(environment.keyring).new("ann")
+    assert "trusts no key yet" in signing_finding(environment).says
+    trust_first(environment)
+    assert signing_finding(environment).state == "ok"
 
 
 def test_a_message_without_a_key_is_named():
