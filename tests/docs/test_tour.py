@@ -8,7 +8,7 @@ import pytest
 
 from .tour import run, steps
 
-NEEDS_CLUSTER = {"up", "down", "status", "submit", "cancel", "feed", "anomalies", "scores", "push", "swap"}
+NEEDS_CLUSTER = {"up", "down", "status", "submit", "cancel", "feed", "anomalies", "scores", "push", "swap", "rollback", "ledger"}
 
 
 @pytest.fixture
