@@ -59,7 +59,7 @@ class Shard:
         self.judge = Judge(partition, assignment, definitions, pipelines, run.blocking)
         self.preparing = Preparing(self.judge, run)
         self.arrivals = Arrivals(assignment, definitions, self.judge)
-        self.reporter = Reporter(partition, assignment, run)
+        self.reporter = Reporter(partition, assignment, run, self.scoring)
         whose = (assignment.namespace, assignment.deployment, assignment.topic, partition)
         self.snapshots = Snapshots(*whose, assignment.snapshot_every_ms)
         self._everything = False
@@ -175,14 +175,12 @@ class Shard:
         while found := self.arrivals.due(max(self.scoring.epoch, self.aborted)):
             since, one = self.run.now(), found.beginning
             offset, time = int(raw.offsets[0]), int(raw.timestamps[0])
-            told = {"apart": f"/{one.epoch}", "epoch": one.epoch, "plan": one.plan, "how": "arrival"}
             if found.reason:
-                emissions.append(self.reporter.row("rejected", offset, time, **told, reason=found.reason))
+                emissions.append(self.reporter.arrived("rejected", one, offset, time, reason=found.reason))
                 continue
             self._begin(one)
             self._publish("arrival" if one.update else "cut", offset - 1, raw, 0)
-            told |= {"plan_name": self._name(one.plan), "took_ms": self.run.took_ms(since)}
-            emissions.append(self.reporter.row("activated", offset, time, **told))
+            emissions.append(self.reporter.arrived("activated", one, offset, time, took_ms=self.run.took_ms(since)))
         return emissions
 
     def _begin(self, one: Beginning) -> None:
@@ -203,7 +201,7 @@ class Shard:
     def _consume(self, raw: RawFrame, start: int = 0) -> list[Emission]:
         """Records from `start` on, up to the first token that can't be judged yet; from there on they are held."""
         emissions: list[Emission] = []
-        # Written out, not by is_token: this looks at every record, and a call costs more than the decoding.
+        # No function for it: this looks at every record, and a call costs more than the decoding.
         for index in [i for i, payload in enumerate(raw.payloads) if payload and payload[0] == TOKEN and i >= start]:
             emissions += self.scoring.score(raw, start, index)
             start = index + 1
@@ -288,24 +286,10 @@ class Shard:
     def _answer(self) -> list[Emission]:
         """What is known by now of the plans that prepare tokens ask for."""
         return [
-            self._told(ANSWERS[verdict.action], verdict, one.offset, one.time, took_ms=took_ms)
+            self.reporter.judged(ANSWERS[verdict.action], verdict, one.offset, one.time, took_ms=took_ms)
             for one, verdict, took_ms in self.preparing.answers(self._standing())
         ]
 
     def _row(self, event: str, verdict: Verdict, raw: RawFrame, index: int, **told: object) -> Emission:
         """A row about the token that is this record."""
-        return self._told(event, verdict, int(raw.offsets[index]), int(raw.timestamps[index]), **told)
-
-    def _told(self, event: str, verdict: Verdict, offset: int, time: int, **told: object) -> Emission:
-        token = verdict.token
-        assert token is not None
-        return self.reporter.of_token(event, offset, time, token, self._name(token.plan), reason=verdict.reason, **told)
-
-    def _name(self, plan: str) -> str | None:
-        """The name of the plan in force, if that is the one with this digest."""
-        pipeline = self.scoring.pipeline
-        return pipeline.plan.name if pipeline and pipeline.digest == plan else None
-
-
-def is_token(payload: bytes | None) -> bool:
-    return payload is not None and payload[:1] == FIRST_BYTE
+        return self.reporter.judged(event, verdict, int(raw.offsets[index]), int(raw.timestamps[index]), **told)

@@ -11,7 +11,9 @@ import numpy as np
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.build import train
+from swapstream.models.errors import Unavailable
 from swapstream.models.manifest import Lineage
+from swapstream.models.objects import Objects
 from swapstream.models.schema import Field, Schema, encoder, frame_encoder
 from swapstream.operators.assignment import Assignment
 from swapstream.operators.cut import Cut
@@ -21,10 +23,11 @@ from swapstream.operators.outputs import Emission
 from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.plan import Plan
 from swapstream.operators.plan_file import PlanFile, RouteFile, resolve
+from swapstream.operators.run import Run
 from swapstream.operators.shard import Shard
 from swapstream.operators.shard_state import Change
 from swapstream.operators.signing import Signer
-from swapstream.operators.statement import Kind, encode_definition
+from swapstream.operators.statement import Kind, Statement, digest_of, encode_definition
 from swapstream.operators.token import Token
 from swapstream.operators.trust import Action, KeyMessage
 
@@ -141,6 +144,17 @@ class Parameters:
                 self.define(kind, name, body)
         return self.end
 
+    def refer(self, one: Deployable) -> int:
+        """Publish, the models by reference; returns the end."""
+        for kind, name, body in one.definitions():
+            if kind != "model":
+                self.define(kind, name, body)
+                continue
+            digest = digest_of(body)
+            said = Statement("model", NAMESPACE, name, digest, "a person", 1, "", b"", len(body), f"objects/{digest}")
+            self.write(said.encode(self.signer))
+        return self.end
+
     def cut(self, epoch: int, plan: str, offsets: dict[int, int], **changes: Any) -> int:
         cut = msgspec.structs.replace(Cut(NAMESPACE, DEPLOYMENT, epoch, plan, TOPIC, offsets), **changes)
         return self.define("cut", cut.name, cut.encode())
@@ -152,15 +166,45 @@ class Parameters:
         return definitions
 
 
-class Worker:
-    """One Python worker: definitions, pipelines and a shard, as operators/flink.py holds them."""
+class Fetched(Objects):
+    """A store with these artifacts; without an artifact it is away."""
 
-    def __init__(self, parameters: Parameters, plan: str, partition: int = 0, end: int | None = None, **assigned: Any) -> None:
+    def __init__(self) -> None:
+        self.artifacts: dict[str, bytes] = {}
+
+    def get(self, digest: str, size: int, where: str) -> bytes:
+        if digest not in self.artifacts:
+            raise Unavailable(f"store: {where} is away")
+        return self.artifacts[digest]
+
+
+class Worker:
+    """One Python worker: definitions, pipelines and a shard, as operators/flink.py holds them.
+
+    `time`: what its clock shows, in seconds. `store`: the artifacts by reference that can be fetched.
+    """
+
+    def __init__(
+        self,
+        parameters: Parameters,
+        plan: str,
+        partition: int = 0,
+        end: int | None = None,
+        job: str | None = None,
+        blocking: bool = True,
+        **assigned: Any,
+    ) -> None:
         self.parameters = parameters
+        self.time = 0.0
+        self.store = Fetched()
         self.definitions = Definitions()
-        self.pipelines = Pipelines(self.definitions, NAMESPACE)
+        self.pipelines = Pipelines(self.definitions, NAMESPACE, self.store, clock=self.clock)
         assignment = Assignment(NAMESPACE, DEPLOYMENT, TOPIC, plan, parameters.end if end is None else end, **assigned)
-        self.shard = Shard(partition, assignment, self.definitions, self.pipelines)
+        run = Run(job, 0, self.clock, blocking) if job else Run(blocking=blocking)
+        self.shard = Shard(partition, assignment, self.definitions, self.pipelines, run)
+
+    def clock(self) -> float:
+        return self.time
 
     def read(self, end: int | None = None) -> list[Emission]:
         """Read `parameters` on, then let the shard look at what it holds."""
