@@ -57,6 +57,7 @@ SECTIONS = {
         Line("feed", "feed", "Send a telemetry file"),
         Line("anomalies", "follow", "Show anomalies as they arrive"),
         Line("scores", "follow", "Show scores as they arrive"),
+        Line("verify", "verify", "Compute again what came out, and compare"),
     ],
 }
 """The overview that `--help` shows."""

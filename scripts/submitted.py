@@ -9,12 +9,16 @@ from swapstream.scripts.environment import Environment
 from swapstream.scripts.flink_rest import FlinkRest
 
 
+def submission(environment: Environment, namespace: str, deployment: str) -> JobSpec | None:
+    """What the job was told; None for a deployment that was not submitted from here."""
+    path = Deployments(environment).spec(deployment)
+    return JobSpec.read(path) if namespace == environment.job.namespace and path.is_file() else None
+
+
 def submitted_plan(environment: Environment, namespace: str, deployment: str) -> str | None:
     """The digest of the plan of epoch 0; None for a deployment that was not submitted from here."""
-    path = Deployments(environment).spec(deployment)
-    if namespace != environment.job.namespace or not path.is_file():
-        return None
-    return JobSpec.read(path).plan or None
+    spec = submission(environment, namespace, deployment)
+    return (spec.plan or None) if spec else None
 
 
 def runs(environment: Environment, namespace: str, deployment: str) -> bool:

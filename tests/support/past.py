@@ -6,12 +6,13 @@ from random import Random
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from swapstream.operators.comparison import EXACT, Tolerances
 from swapstream.operators.outputs import Emission
 from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.recorded import Recorded
-from swapstream.operators.scores import ScoresFrame, decode_scores
+from swapstream.operators.scores import RoleColumns, ScoresFrame, decode_scores
 from swapstream.operators.snapshots import Assembly, Published, decode_part
 from swapstream.operators.verification import COMPARED, Span, Verification, Verified
 from tests.support.shards import (
@@ -169,3 +170,10 @@ def replaced(output: list[tuple[Any, bytes]], place: int, **changes: Any) -> lis
     role, value = output[place]
     made = msgspec.structs.replace(decode_scores(value), **changes).encode()
     return [*output[:place], (role, made), *output[place + 1 :]]
+
+
+def falsified(role: RoleColumns, rank: int = 2) -> bytes:
+    """A role's scores with one bit changed."""
+    scores = np.frombuffer(role.scores, "<u8").copy()
+    scores[min(rank, len(scores) - 1)] ^= 1
+    return scores.tobytes()

@@ -11,7 +11,7 @@ import pytest
 from swapstream.operators.comparison import Divergence, Tolerance
 from swapstream.operators.dead_letters import decode_dead_letter
 from swapstream.operators.verification import Verified
-from tests.support.past import Past, frames, replaced
+from tests.support.past import Past, falsified, frames, replaced
 from tests.support.shards import EWM, deployable, route
 
 OF = {"s:1": "fans"}
@@ -54,13 +54,6 @@ def wrong(found: Verified) -> dict[str, int]:
 def first(found: Verified) -> Divergence:
     assert found.first is not None
     return found.first
-
-
-def falsified(role: Any, rank: int = 2) -> bytes:
-    """The role's scores with one bit changed."""
-    scores = np.frombuffer(role.scores, "<u8").copy()
-    scores[min(rank, len(scores) - 1)] ^= 1
-    return scores.tobytes()
 
 
 # -- nothing wrong

@@ -1,0 +1,79 @@
+"""`swapstream verify`: what a deployment put out, computed again from the logs and compared (C6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+import msgspec
+from rich.table import Table
+
+from swapstream.models.errors import UnknownName
+from swapstream.operators.comparison import Divergence
+from swapstream.operators.verification import Span, Verified
+from swapstream.scripts.console import json_option, out, say, show
+from swapstream.scripts.environment import Delivery, load_environment
+from swapstream.scripts.replay import Replay
+from swapstream.scripts.spans import place_of, sections
+from swapstream.scripts.submitted import the_deployment
+
+COUNTS = ("scores", "features", "anomalies", "dead_letters", "equal", "within tolerance", "repeats", "unanswered",
+          "missing", "unexpected", "twice", "differs")  # fmt: skip
+COLUMNS = ("partition", "from", "to", "state", "records", *COUNTS)
+DIVERGED = 1
+
+
+@click.command("verify")
+@click.option("--deployment", help="Which deployment [default: the one that runs here].")
+@click.option("--namespace", help="Of which namespace [default: the environment's].")
+@click.option("--from", "start", help="The first record: an offset in each partition, or a time (UTC) as in 2026-01-31T12:00 "
+              "[default: where the deployment began].")
+@click.option("--to", "end", help="The last record, likewise [default: the last that is answered].")
+@click.option("--partition", "partitions", type=int, multiple=True, help="Only this partition; may be given several times.")
+@click.option("--delivery", type=click.Choice(["exactly_once", "at_least_once"]),
+              help="Under at_least_once records may be there twice [default: as submitted].")
+@click.option("--tolerance", type=click.FloatRange(0, 1), default=0.0,
+              help="Relative difference of scores and features that is none: 1e-6 on another family of CPUs.")
+@json_option
+@click.pass_context
+def verify_command(ctx: click.Context, deployment: str | None, namespace: str | None, start: str | None, end: str | None,
+                   partitions: tuple[int, ...], delivery: Delivery | None, tolerance: float, as_json: bool) -> None:
+    """Compute scores, features, anomalies and dead letters again from telemetry and parameters, and compare them with what was put out.
+
+    Byte for byte, but for models that are not bitwise: these within their tolerance. It starts from the nearest snapshot of a shard's
+    state before the first record. Exit code 1 when something diverges; the first divergence is shown with both sides.
+    """
+    environment = load_environment(ctx.obj)
+    replay = Replay(environment, namespace or environment.job.namespace, the_deployment(environment, deployment),
+                    delivery, tolerance)
+    topic = environment.topics.telemetry.name
+    wanted = sections(environment, topic, place_of(start), place_of(end))
+    if strange := set(partitions) - wanted.keys():
+        raise UnknownName(f"{topic} has no partition {min(strange)}; its partitions are 0 to {len(wanted) - 1}")
+    wanted = {partition: section for partition, section in wanted.items() if not partitions or partition in partitions}
+    found = list(replay.run(wanted, start is None))
+    rows = [row_of(run.span, run.state, run.verified) for run in found]
+    show(rows, COLUMNS, as_json, f"{replay.namespace}/{replay.deployment}")
+    diverging = [run.verified.first for run in found if run.verified.first]
+    if diverging and not as_json:
+        out.print(both_sides(diverging[0]))
+    say(f"{len(diverging)} of {len(found)} partitions diverge; first {diverging[0]}" if diverging else "no divergence")
+    if diverging:
+        ctx.exit(DIVERGED)
+
+
+def row_of(span: Span, state: int | None, verified: Verified) -> dict[str, Any]:
+    """A partition's line: `state` is the offset behind which the state was known, `first` the first divergence."""
+    return {"partition": verified.partition, "from": span.first, "to": span.last, "state": state, "records": verified.records,
+            **{name: verified.counts.get(name, 0) for name in COUNTS}, "held": verified.held,
+            "first": msgspec.to_builtins(verified.first) if verified.first else None}
+
+
+def both_sides(divergence: Divergence) -> Table:
+    """A divergence, field by field."""
+    table = Table("field", "computed", "emitted", title=f"First divergence: {divergence}", title_justify="left")
+    computed, emitted = divergence.computed or {}, divergence.emitted or {}
+    for name in {**computed, **emitted}:
+        marked = "bold red" if name in divergence.fields else ""
+        table.add_row(name, *(repr(side[name]) if name in side else "" for side in (computed, emitted)), style=marked)
+    return table
