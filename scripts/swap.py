@@ -39,8 +39,8 @@ def swap_command(name: str, path: str | None, champion: str | None, route: str |
         raise InvalidSettings("swap takes --plan, or --champion and perhaps --route")
     environment = load_environment(name)
     space = namespace or environment.job.namespace
-    speaker, based_on = author_of(environment, why), None
     target = deployment or load_plan_file(path).name if path else the_deployment(environment, deployment)
+    speaker, based_on = author_of(environment, why), None
     with on_the_ledger(environment, space, target, speaker):
         if path is not None:
             plan, parts = plan_parts(environment, path)
