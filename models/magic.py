@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-import re
+import pickletools
+from itertools import islice
 
-_TEXT_PICKLE = re.compile(rb"\(?[ci][A-Za-z_][\w.]*\n\w+\n|\([dlt]p?\d*\n")
-"""Protocols 0 and 1: a global's two lines, or a container."""
-_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x04\x22\x4d\x18": "lz4", b"ZF": "zlib"}
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\x00": "xz",
+    b"\x5d\x00\x00": "lzma",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"ZF": "zlib",
+}
 _BEGINNINGS = {
     b"PK\x03\x04": "a zip file, as .npz, .pt and .keras are",
     b"\x93NUMPY": "a .npy file",
@@ -15,6 +21,7 @@ _BEGINNINGS = {
 }
 _LOOKED_AT = 4096
 MAX_PROTOCOL = 5
+MAX_OPERATIONS = 10_000
 
 
 def foreign(data: bytes) -> str | None:
@@ -22,21 +29,30 @@ def foreign(data: bytes) -> str | None:
     head = data[:_LOOKED_AT]
     if not head:
         return "empty"
-    return _pickle(head) or _compressed(head) or _graph(head) or _known(head)
+    return _pickle(data, head) or _compressed(head) or _graph(head) or _known(head)
 
 
-def _pickle(head: bytes) -> str | None:
-    protocol = _protocol(head)
+def _pickle(data: bytes, head: bytes) -> str | None:
+    protocol = _protocol(data)
     if protocol is None:
         return None
     writer = " of joblib's" if b"joblib" in head else ""
     return f"a pickle{writer} (protocol {protocol})"
 
 
-def _protocol(head: bytes) -> str | None:
-    if head[0] == 0x80 and len(head) > 1 and 2 <= head[1] <= MAX_PROTOCOL:
-        return str(head[1])
-    return "0 or 1" if _TEXT_PICKLE.match(head) else None
+def _protocol(data: bytes) -> str | None:
+    if data[0] == 0x80 and len(data) > 1 and 2 <= data[1] <= MAX_PROTOCOL:
+        return str(data[1])
+    return "0 or 1" if _reads_as_operations(data) else None
+
+
+def _reads_as_operations(data: bytes) -> bool:
+    """Protocols 0 and 1 have no head: they are what reads as a pickle's operations to the end. None of them is carried out."""
+    try:
+        found = [operation.name for operation, _, _ in islice(pickletools.genops(data), MAX_OPERATIONS)]
+    except (ValueError, OverflowError):
+        return False
+    return len(found) == MAX_OPERATIONS or found[-1] == "STOP"
 
 
 def _compressed(head: bytes) -> str | None:
