@@ -62,12 +62,13 @@ def push_command(name: str, ref: str, params: str | None, threshold: float | Non
     environment = load_environment(name)
     store = Store(environment.store)
     artifact = store.get(ref)
-    space, speaker = namespace or environment.job.namespace, author_of(environment, why)
+    space = namespace or environment.job.namespace
     target = the_deployment(environment, deployment) if now or at else ""
-    with on_the_ledger(environment, space, target, speaker):
+    with on_the_ledger(environment, space, target):
         if params is not None:
             artifact = revised(store, artifact, Revision(params, threshold, sample, alarm_rate))
         check(artifact)
+        speaker = author_of(environment, why)
         if now or at:
             plan, parts, epoch = derived(environment, space, target, artifact.ref, route)
             order = Order(environment, space, target, speaker, False, wait, timeout, at=at or "update", based_on=epoch)

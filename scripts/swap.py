@@ -40,13 +40,13 @@ def swap_command(name: str, path: str | None, champion: str | None, route: str |
     environment = load_environment(name)
     space = namespace or environment.job.namespace
     target = deployment or load_plan_file(path).name if path else the_deployment(environment, deployment)
-    speaker, based_on = author_of(environment, why), None
-    with on_the_ledger(environment, space, target, speaker):
+    based_on = None
+    with on_the_ledger(environment, space, target):
         if path is not None:
             plan, parts = plan_parts(environment, path)
         else:
             plan, parts, based_on = derived(environment, space, target, champion or "", route)
-        order = Order(environment, space, target, speaker, not no_prepare, wait, timeout, based_on=based_on)
+        order = Order(environment, space, target, author_of(environment, why), not no_prepare, wait, timeout, based_on=based_on)
         measure(order, plan, parts)
     carry_out(order, plan, parts, as_json)
 
