@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from swapstream.models.errors import Unavailable, UnknownName
 from swapstream.models.objects import Objects
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.lookup import Carried, DefinitionsLookup, lacking, missing, plan_of
+from swapstream.operators.pacing import Paced
 from swapstream.operators.pipeline import Pipeline
+from swapstream.operators.plan import Plan
 from swapstream.operators.sessions import Sessions
 
 KEPT = 8
@@ -41,6 +45,7 @@ class Pipelines:
         self._loaded: OrderedDict[str, Future[Pipeline]] = OrderedDict()
         self._carried: OrderedDict[str, Carried] = OrderedDict()
         self._away: dict[str, float] = {}
+        self._hurry = threading.Event()
 
     def prepare(self, digest: str) -> None:
         """Begin to load a plan's pipeline, once all of its parts are defined; again where a store was away a while ago."""
@@ -76,7 +81,11 @@ class Pipelines:
             self._loaded[digest] = future = Future()
             settle(future, self._work(digest))
         self._loaded.move_to_end(digest)
-        return future.result()
+        self._hurry.set()
+        try:
+            return future.result()
+        finally:
+            self._hurry.clear()
 
     def carry(self, update: bytes) -> str:
         """Take the plan and the models of an update, which `get` then finds; returns the plan's digest. Raises InvalidDefinition.
@@ -106,27 +115,29 @@ class Pipelines:
 
     def _begin(self, digest: str) -> None:
         self._away.pop(digest, None)
-        self._loaded[digest] = self._loading.submit(self._work(digest))
+        self._loaded[digest] = self._loading.submit(self._work(digest, paced=True))
         self._loaded.move_to_end(digest)
         if len(self._loaded) > KEPT:
             gone, future = self._loaded.popitem(last=False)
             future.cancel()  # what nobody waits for must not keep others waiting
             self._away.pop(gone, None)
 
-    def _work(self, digest: str) -> Callable[[], Pipeline]:
+    def _work(self, digest: str, paced: bool = False) -> Callable[[], Pipeline]:
         carried = self._carried.get(digest)
         plan = carried.plan if carried else plan_of(self._definitions, self._namespace, digest)
         models = carried.models if carried else None
         lookup = DefinitionsLookup(self._definitions, self._namespace, self._objects, models)
+        return partial(self._load, plan, Paced(lookup, self._hurry) if paced else lookup)
 
-        def work() -> Pipeline:
-            try:
-                return Pipeline(plan, lookup, self.sessions)
-            except Unavailable:
-                self._away[digest] = self._clock()
-                raise
-
-        return work
+    def _load(self, plan: Plan, lookup: DefinitionsLookup | Paced) -> Pipeline:
+        try:
+            return Pipeline(plan, lookup, self.sessions)
+        except Unavailable:
+            self._away[plan.digest] = self._clock()
+            raise
+        finally:
+            if isinstance(lookup, Paced):
+                lookup.over = True
 
 
 def settle(future: Future[Pipeline], work: Callable[[], Pipeline]) -> None:

@@ -6,7 +6,7 @@ A resolved plan pins schemas and models to digests, so that its own digest stand
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -122,8 +122,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     def encode(self) -> bytes:
         """A plan that was read as an older version gives the bytes that it was, so that its digest stays."""
-        written = {1: first, 2: second}.get(self.v, lambda plan: plan)(self)
-        return msgspec.msgpack.encode(written, order="deterministic")
+        older = WRITERS.get(self.v)
+        return msgspec.msgpack.encode(older(self) if older else self, order="deterministic")
 
     @classmethod
     def decode(cls, body: bytes) -> Plan:
@@ -195,7 +195,9 @@ def from_second(body: bytes) -> Plan:
     return msgspec.convert(read(body, PlanV2, InvalidPlan, "a plan"), Plan, from_attributes=True)
 
 
-READERS = {1: from_first, 2: from_second, 3: lambda body: read(body, Plan, InvalidPlan, "a plan")}
+def from_third(body: bytes) -> Plan:
+    """A plan of version 3."""
+    return read(body, Plan, InvalidPlan, "a plan")
 
 
 def first(plan: Plan) -> PlanV1:
@@ -208,6 +210,10 @@ def first(plan: Plan) -> PlanV1:
 def second(plan: Plan) -> PlanV2:
     """What `from_second` took."""
     return msgspec.convert(plan, PlanV2, from_attributes=True)
+
+
+READERS: dict[int, Callable[[bytes], Plan]] = {1: from_first, 2: from_second, 3: from_third}
+WRITERS: dict[int, Callable[[Plan], PlanV1 | PlanV2]] = {1: first, 2: second}
 
 
 def check_schemas(plan: str, schemas: Sequence[Schema]) -> None:

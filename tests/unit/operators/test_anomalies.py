@@ -10,6 +10,7 @@ import pytest
 
 from swapstream.models.contributions import contributions
 from swapstream.models.kinds import scorer
+from swapstream.models.kinds.zscore import ZScoreScorer
 from swapstream.operators.anomalies import iso
 from tests.support.shards import FIELDS, Deployable, Parameters, Worker, deployable, frame, model, reading, route
 
@@ -60,6 +61,25 @@ def test_each_route_has_its_own_champion_and_threshold() -> None:
         "fan": ("b:1", model("b:1", FIELDS).manifest.threshold),
         "pump-1": ("a:1", 0.25),
     }
+
+
+def test_where_the_champion_fails_the_one_that_answers_is_named_in_the_logs_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = ZScoreScorer.score
+
+    def failing(self: Any, rows: Any) -> Any:
+        found = real(self, rows)
+        return np.where((rows[:, 0] == 7) & (self.mean == champion_mean).all(), np.nan, found)
+
+    champion, other = model("a:1", FIELDS), model("b:1", FIELDS)
+    champion_mean = champion.parameters["mean"]
+    monkeypatch.setattr(ZScoreScorer, "score", failing)
+    one = deployable("p", champion="a:1", on_error="b:1")
+    rows = told(one, [reading(f"pump-{i}", (float(first), 90.0)) for i, first in enumerate((1, 7, 2, 7))])
+    assert [(row["offset"], row["role"], row["model"]) for row in rows] == [
+        (5, "champion", "a:1"), (6, "on_error", "b:1"), (7, "champion", "a:1"), (8, "on_error", "b:1")]
+    assert [row["threshold"] for row in rows[:2]] == [champion.manifest.threshold, other.manifest.threshold]
+    (shares,) = contributions(scorer(other), np.array([[7.0, 90.0]]), other.manifest)
+    assert rows[1]["contributions"]["pressure"] == shares[1]
 
 
 def test_an_anomaly_that_can_not_be_explained_is_told_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

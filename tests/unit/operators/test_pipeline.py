@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
+from swapstream.models import pack
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidArtifact, UnknownName
 from swapstream.models.kinds import scorer
@@ -18,7 +20,8 @@ from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Pin
 from swapstream.operators.scored import Scored
 from swapstream.operators.sessions import Session
-from tests.support.shards import EWM, FIELDS, Deployable, deployable, frame, model, reading, route
+from tests.support.shards import EWM, FIELDS, SCHEMAS, Deployable, deployable, frame, model, reading, route
+from tests.unit.models.graphs import Writer
 
 
 class Parts:
@@ -217,6 +220,30 @@ def test_a_scorer_that_knows_why_it_failed_is_asked_about_the_row_alone() -> Non
     scripted(some, Telling())
     errors = process(some, ["pump-1"] * 3, [(1.0, 0.0), (4.0, 0.0), (3.0, 0.0)]).roles[0].errors
     assert errors == {1: "no answer to 4.0", 2: "the score is not finite"}
+
+
+def test_a_graph_that_fails_on_a_record_says_why_and_harms_no_other() -> None:
+    """A look-up by a feature in a table of ten."""
+    write = Writer("float64")
+    table = write.constant(np.arange(10.0) ** 2)
+    first = write.node("Gather", "x", write.constant(np.array(0)), axis=1)
+    graph = write.model(write.node("Gather", table, write.node("Cast", first, to=7)), given=(2,))
+    rows = np.stack([np.arange(40.0) % 10, np.zeros(40)], axis=1)
+    artifact = pack(graph, rows, FIELDS, name="table", version=1)
+    plan = deployable("p", champion="a:1", on_error="b:1").plan
+    routes = (msgspec.structs.replace(plan.routes[0], champion=Pin("table:1", artifact.digest)),)
+    one = Deployable(msgspec.structs.replace(plan, routes=routes), (SCHEMAS["pumps"],), (artifact, model("b:1", FIELDS)))
+    values = [(3.0, 0.0), (12.0, 0.0), (9.0, 0.0), (-11.0, 0.0)]
+    part = Pipeline(one.plan, Parts(one)).input()
+    together = process(part, ["pump-1"] * 4, values)
+    champion, other = together.roles
+    assert champion.scores[[0, 2]].tolist() == [9.0, 81.0]
+    assert champion.errors.keys() == {1, 3}
+    assert "idx=12" in champion.errors[1]
+    assert "idx=-11" in champion.errors[3]
+    assert (other.role, other.rows.tolist()) == ("on_error", [1, 3])
+    alone = [process(part, ["pump-1"], [row]) for row in values]
+    assert [scored.roles[0].errors.get(0) for scored in alone] == [champion.errors.get(i) for i in range(4)]
 
 
 # -- tags, and many routes

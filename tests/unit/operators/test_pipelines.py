@@ -297,6 +297,27 @@ def test_a_job_without_a_store_says_so(tmp_path: Path) -> None:
         Pipelines(definitions, NAMESPACE).get(PLAN.digest)
 
 
+def test_loading_rests_between_models_until_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = deployable("many", routes=tuple(route(f"pump-{i}", champion=f"m:{i + 1}") for i in range(5)))
+    rests: list[float] = []
+
+    class Event(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            rests.append(timeout or 0.0)
+            return True
+
+    pipelines = Pipelines(defined(one), NAMESPACE, sessions=Sessions(room=LEAST))
+    pipelines._hurry = Event()
+    pipelines.prepare(one.digest)
+    pipelines._loaded[one.digest].result()
+    assert len(rests) == 4
+    assert min(rests) > 0
+    part = pipelines.get(one.digest).input()
+    sessions = [part.routes[i].models[0].session for i in range(5)]
+    assert len({id(session) for session in sessions}) == 5
+    assert len(rests) == 4
+
+
 def test_whoever_waits_need_not_wait_for_what_was_only_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     others = [deployable(f"other-{i}") for i in range(3)]
     pipelines = Pipelines(defined(PLAN, *others), NAMESPACE)
