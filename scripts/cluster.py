@@ -68,7 +68,7 @@ def _start(name: str) -> tuple[Environment, Supervisor]:
 
 
 @click.command("down")
-@click.option("--wipe", is_flag=True, help="Delete topics, checkpoints, deployments and logs too (never the store).")
+@click.option("--wipe", is_flag=True, help="Delete topics, checkpoints, deployments and logs too (never the store and keys).")
 @click.pass_obj
 def down_command(name: str, wipe: bool) -> None:
     """Stop everything that `up` started; no process is left."""
