@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 
 from swapstream.operators.frame import Bool, Float64, Int64
-from swapstream.operators.rows import CONTENT, NONE, About, Reader, Rows, Slot, Table
+from swapstream.operators.rows import CONTENT, NONE, About, Reader, Rows, Slot, Table, joined
 
 What = Literal["missing", "unexpected", "twice", "differs"]
 
@@ -248,13 +248,6 @@ def take(side: list[Rows], end: int) -> Rows:
                 parts.append(rows if chosen.all() else rows.where(chosen))
     side[:] = left
     return joined(taken)
-
-
-def joined(parts: Sequence[Rows]) -> Rows:
-    if not parts:
-        return NONE
-    tables, blobs = [rows.table for rows in parts], [rows.blobs for rows in parts]
-    return Rows(np.concatenate(tables), np.concatenate(blobs))
 
 
 def readings(table: Table) -> Readings:

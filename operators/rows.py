@@ -5,7 +5,7 @@ However records were cut into frames, they give the same rows. Both sides of a c
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
@@ -136,15 +136,25 @@ class Reader:
         self._devices, self._errors = Names(), Names()
         self._errors.number("")
 
-    def rows(self, message: Message) -> Rows:
-        content = message.content
-        if isinstance(content, ScoresFrame):
-            return self._features(content) if message.role == "features" else self._scores(content)
-        single = np.zeros(1, ROW)
-        index = content.index if content.index is not None else WHOLE_MESSAGE
-        single["offset"], single["index"] = content.offset, index
-        single["slot"], single["about"] = self.slots.number(Slot(message.role)), self.abouts.number(About())
-        return Rows(single, _objects([message.value]))
+    def rows(self, messages: Sequence[Message]) -> Rows:
+        """Of all of them at once: an array for each anomaly would cost more than computing it."""
+        frames = [message for message in messages if isinstance(message.content, ScoresFrame)]
+        found = [self._singles([message for message in messages if not isinstance(message.content, ScoresFrame)])]
+        for role, _, frame in frames:
+            assert isinstance(frame, ScoresFrame)
+            found.append(self._features(frame) if role == "features" else self._scores(frame))
+        return joined([rows for rows in found if len(rows)])
+
+    def _singles(self, messages: Sequence[Message]) -> Rows:
+        """Of anomalies and dead letters, one reading each."""
+        table = np.zeros(len(messages), ROW)
+        contents = [message.content for message in messages]
+        table["offset"] = [content.offset for content in contents]  # type: ignore[union-attr]
+        indexes = [content.index for content in contents]  # type: ignore[union-attr]
+        table["index"] = [WHOLE_MESSAGE if index is None else index for index in indexes]
+        table["slot"] = [self.slots.number(Slot(message.role)) for message in messages]
+        table["about"] = self.abouts.number(About())
+        return Rows(table, _objects([message.value for message in messages]))
 
     def _columns(self, frame: ScoresFrame) -> Table:
         table = np.zeros(len(frame), ROW)
@@ -185,11 +195,6 @@ class Reader:
             table["anomalous"] = np.frombuffer(frame.anomalous, "u1")[places] & (table["error"] == 0)
         return table
 
-    def epoch(self, row: Any) -> int | None:
-        """The epoch that a row of scores or features says it was decided under."""
-        provenance = self.abouts[int(row["about"])].provenance
-        return provenance.epoch if provenance else None
-
     def describe(self, row: Any, blob: bytes | None) -> dict[str, Any]:
         """A row as a person reads it."""
         slot: Slot = self.slots[int(row["slot"])]
@@ -222,6 +227,13 @@ class Reader:
             "error": error,
             "anomalous": bool(row["anomalous"]),
         }
+
+
+def joined(parts: Sequence[Rows]) -> Rows:
+    if len(parts) < 2:
+        return parts[0] if parts else NONE
+    tables, blobs = [rows.table for rows in parts], [rows.blobs for rows in parts]
+    return Rows(np.concatenate(tables), np.concatenate(blobs))
 
 
 def _objects(items: list[bytes]) -> Objects:

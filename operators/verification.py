@@ -19,7 +19,8 @@ from swapstream.operators.judging import PATIENCE
 from swapstream.operators.outputs import Emission, Role
 from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.recorded import Recorded
-from swapstream.operators.rows import NONE, Origin, Reader, Rows, first_offset, origin, read_message
+from swapstream.operators.rows import NONE, Message, Origin, Reader, Rows, first_offset, origin, read_message
+from swapstream.operators.scores import ScoresFrame
 from swapstream.operators.shard import Assignment, Shard
 from swapstream.operators.snapshots import Published
 from swapstream.operators.token import FIRST_BYTE, PREPARE, Token
@@ -29,6 +30,8 @@ AHEAD = 200_000
 a job goes back after a failure, so that repeats are compared."""
 BLOCK = 100_000
 """Rows that are compared at once."""
+TAKEN = 1_000
+"""Messages that become rows at once."""
 COMPARED: tuple[Role, ...] = ("scores", "features", "dead_letters", "anomalies")
 
 
@@ -88,6 +91,7 @@ class Verification:
         self._until = span.last
         self._told = dict(begins or {})
         self._seen: dict[int, int] = {}
+        self._taken: list[Message] = []
         self._records = 0
         self._lives = sorted(lives, key=lambda one: one.about.offset)
         self._shard = self._new(before)
@@ -109,9 +113,10 @@ class Verification:
         if whose != self._whose and whose != (Origin("", "", *self._whose[2:])):
             return
         self._reached[role] = max(self._reached[role], first_offset(message))
-        rows = self._reader.rows(message)
-        self._remember(rows)
-        self._comparison.emitted(self._within(rows))
+        self._remember(message)
+        self._taken.append(message)
+        if len(self._taken) >= TAKEN:
+            self._pass_on()
 
     def end(self, role: Role) -> None:
         """There is no more in a topic."""
@@ -124,16 +129,21 @@ class Verification:
             self._until = max(self.span.first - 1, min(self._answered, self.span.last))
             self._ended.clear()
 
-    def _remember(self, rows: Rows) -> None:
-        """Where each epoch began."""
-        if not len(rows):
+    def _pass_on(self) -> None:
+        """Let the taken messages be compared."""
+        self._comparison.emitted(self._within(self._reader.rows(self._taken)))
+        self._taken = []
+
+    def _remember(self, message: Message) -> None:
+        """How far it is answered, and where each epoch began."""
+        content = message.content
+        if not isinstance(content, ScoresFrame):
+            self._answered = max(self._answered, content.offset)
             return
-        self._answered = max(self._answered, int(rows.table["offset"].max()))
-        row = rows.table[0]
-        epoch = self._reader.epoch(row)
-        if epoch is not None:
-            self._seen[epoch] = min(self._seen.get(epoch, int(row["offset"])), int(row["offset"]))
-            self._definitions.begun.add(epoch)
+        self._answered = max(self._answered, content.last)
+        epoch = content.provenance.epoch
+        self._seen[epoch] = min(self._seen.get(epoch, content.first), content.first)
+        self._definitions.begun.add(epoch)
 
     # -- the computed side
 
@@ -152,10 +162,12 @@ class Verification:
                     self._gather(self._shard.on_timer())
         self._records += int(((raw.offsets >= self.span.first) & (raw.offsets <= self.span.last)).sum())
         if self._comparison.pending >= BLOCK:
+            self._pass_on()
             self._comparison.close(int(raw.offsets[-1]))
 
     def finish(self) -> Verified:
         """After the last records, and the end of every topic."""
+        self._pass_on()
         unanswered = self._comparison.drop(self._until)
         self._comparison.close(self.span.last)
         counts = dict(self._comparison.counts) | {"unanswered": unanswered}
@@ -163,9 +175,8 @@ class Verification:
         return Verified(self.partition, self._records, counts, self._comparison.first, int(held[0].offsets[0]) if held else None)
 
     def _gather(self, emissions: Sequence[Emission]) -> None:
-        for emission in emissions:
-            if emission.role in COMPARED:
-                self._comparison.computed(self._within(self._reader.rows(read_message(emission.role, emission.value))))
+        messages = [read_message(emission.role, emission.value) for emission in emissions if emission.role in COMPARED]
+        self._comparison.computed(self._within(self._reader.rows(messages)))
 
     def _within(self, rows: Rows) -> Rows:
         if not len(rows):
