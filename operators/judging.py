@@ -129,6 +129,8 @@ class Judge:
         """Of a token that begins a plan."""
         if unread := self._unread(token, envelope, offset, standing):
             return unread
+        if token.kind == UPDATE and not token.body:
+            return Verdict("reject", token, "the update carries nothing")
         reason = self.unusable(token.plan, token.parameters_end, token.body if token.kind == UPDATE else b"")
         if reason is None:
             return Verdict("hold", token, f"plan {token.plan[:12]}… is defined, and its models are not here yet")
