@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from functools import lru_cache
 from typing import Protocol
+
+import msgspec
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import InvalidDefinition, UnknownName
@@ -26,13 +29,28 @@ class Lookup(Protocol):
         ...
 
 
+class Needs(msgspec.Struct, frozen=True):
+    """A plan and what it pins: schemas, then models."""
+
+    plan: Plan
+    parts: tuple[tuple[Kind, Pin], ...]
+
+
+@lru_cache(16)
+def needs(body: bytes) -> Needs:
+    """Of an encoded plan; remembered, since shards ask again and again while they wait. Raises InvalidPlan."""
+    plan = Plan.decode(body)
+    models: list[tuple[Kind, Pin]] = [("model", pin) for pin in sorted(plan.models(), key=str)]
+    return Needs(plan, (*(("schema", pin) for pin in plan.schemas), *models))
+
+
 class Carried:
     """An update as parts by digest. Raises InvalidDefinition for one that is none."""
 
     def __init__(self, body: bytes) -> None:
         update = Update.decode(body)
         self.digest = digest_of(update.plan)
-        self.plan = Plan.decode(update.plan)
+        self.needs = needs(update.plan)
         self.models = {digest_of(artifact): artifact for artifact in update.models}
 
 
@@ -70,40 +88,32 @@ def missing(
     """
     try:
         if not update:
-            return lacking(definitions, namespace, plan_of(definitions, namespace, digest, before), {}, before)
+            return lacking(definitions, namespace, defined(definitions, namespace, digest, before), {}, before)
         carried = Carried(update)
     except (InvalidDefinition, UnknownName) as error:
         return str(error)
     if carried.digest != digest:
         return f"the update carries plan {carried.digest[:12]}…, its token names {digest[:12]}…"
-    return lacking(definitions, namespace, carried.plan, carried.models, before)
+    return lacking(definitions, namespace, carried.needs, carried.models, before)
 
 
 def lacking(
-    definitions: Definitions, namespace: str, plan: Plan, models: Mapping[str, bytes], before: int | None = None
+    definitions: Definitions, namespace: str, needed: Needs, models: Mapping[str, bytes], before: int | None = None
 ) -> str | None:
     """The first part of a plan that is neither among `models` by digest nor defined, None when there is none."""
-    for kind, pin in parts(plan):
+    for kind, pin in needed.parts:
         if pin.digest not in models and definitions.statement(namespace, kind, pin.digest, before) is None:
-            return f"plan {plan.name!r}: {kind} {pin} is not defined{below(before)}"
+            return f"plan {needed.plan.name!r}: {kind} {pin} is not defined{below(before)}"
     return None
 
 
-def plan_of(definitions: Definitions, namespace: str, digest: str, before: int | None = None) -> Plan:
-    """Raises UnknownName, InvalidPlan."""
+def defined(definitions: Definitions, namespace: str, digest: str, before: int | None = None) -> Needs:
+    """A plan that is defined. Raises UnknownName, InvalidPlan."""
     body = definitions.body(namespace, "plan", digest, before)
     if body is None:
         raise UnknownName(f"plan {digest[:12]}… is not defined{below(before)}")
-    return Plan.decode(body)
+    return needs(body)
 
 
 def below(before: int | None) -> str:
     return "" if before is None else f" below offset {before} of parameters"
-
-
-def parts(plan: Plan) -> Iterator[tuple[Kind, Pin]]:
-    """What a plan pins: schemas, then models."""
-    for pin in plan.schemas:
-        yield "schema", pin
-    for pin in sorted(plan.models(), key=str):
-        yield "model", pin

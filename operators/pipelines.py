@@ -12,7 +12,7 @@ from functools import partial
 from swapstream.models.errors import Unavailable, UnknownName
 from swapstream.models.objects import Objects
 from swapstream.operators.definitions import Definitions
-from swapstream.operators.lookup import Carried, DefinitionsLookup, lacking, missing, plan_of
+from swapstream.operators.lookup import Carried, DefinitionsLookup, defined, lacking, missing
 from swapstream.operators.pacing import Paced
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Plan
@@ -110,7 +110,7 @@ class Pipelines:
     def _missing(self, digest: str) -> str | None:
         carried = self._carried.get(digest)
         if carried:
-            return lacking(self._definitions, self._namespace, carried.plan, carried.models)
+            return lacking(self._definitions, self._namespace, carried.needs, carried.models)
         return missing(self._definitions, self._namespace, digest)
 
     def _begin(self, digest: str) -> None:
@@ -124,10 +124,10 @@ class Pipelines:
 
     def _work(self, digest: str, paced: bool = False) -> Callable[[], Pipeline]:
         carried = self._carried.get(digest)
-        plan = carried.plan if carried else plan_of(self._definitions, self._namespace, digest)
+        needed = carried.needs if carried else defined(self._definitions, self._namespace, digest)
         models = carried.models if carried else None
         lookup = DefinitionsLookup(self._definitions, self._namespace, self._objects, models)
-        return partial(self._load, plan, Paced(lookup, self._hurry) if paced else lookup)
+        return partial(self._load, needed.plan, Paced(lookup, self._hurry) if paced else lookup)
 
     def _load(self, plan: Plan, lookup: DefinitionsLookup | Paced) -> Pipeline:
         try:
