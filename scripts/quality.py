@@ -131,13 +131,12 @@ def average_precision(trial: Trial, role: RoleTrial, rows: Bool) -> float | None
 
 def judged(one: Compared, limits: Require) -> list[Finding]:
     """Alarm rate, its ratio and average precision against a plan's limits; what is neither known nor asked for has no row."""
-    now, before = one.champion, one.in_force
-    rows = [
-        _row("alarm_rate", one, now.alarm_rate, before and before.alarm_rate, most=limits.max_alarm_rate),
-        _row("alarm_rate_ratio", one, one.ratio, None, most=limits.max_alarm_rate_ratio) if before else None,
-        _row("average_precision", one, now.average_precision, before and before.average_precision,
-             least=limits.min_average_precision),
-    ]  # fmt: skip
+    now, before = one.champion, one.in_force or Shown("", None, None)
+    rows = [_row("alarm_rate", one, now.alarm_rate, before.alarm_rate, most=limits.max_alarm_rate)]
+    if one.in_force is not None:
+        rows.append(_row("alarm_rate_ratio", one, one.ratio, None, most=limits.max_alarm_rate_ratio))
+    least = limits.min_average_precision
+    rows.append(_row("average_precision", one, now.average_precision, before.average_precision, least=least))
     return [row for row in rows if row is not None]
 
 

@@ -30,6 +30,7 @@ from swapstream.scripts.publish import Part, plan_parts
 from swapstream.scripts.quality import Compared, Shown, judged, require
 from swapstream.scripts.samples import last_records, marked, starts
 from swapstream.scripts.simulation import Label
+from swapstream.scripts.trusting import trust_first
 from tests.support.bad_artifacts import bad_artifact, good, names, too_large
 from tests.support.shards import FIELDS, deployable, reading
 from tests.support.topics import Topics
@@ -337,15 +338,19 @@ def test_the_plan_in_force_is_not_measured_again(environment: Environment, topic
     assert required(environment, max_alarm_rate=0.001) == []
 
 
-def test_a_swap_that_breaks_a_limit_writes_nothing(environment: Environment, topics: Topics) -> None:
+def test_a_swap_that_breaks_a_limit_changes_nothing_and_is_told(environment: Environment, topics: Topics) -> None:
     telemetry(environment, topics)
     put_in_force(environment, topics, "plan.yaml")
-    before = {topic: len(records) for topic, records in topics.records.items()}
+    trust_first(environment)
     plan_of("next.yaml", champion="pump:2", require={"max_alarm_rate": 0.1})
+    names = (environment.topics.telemetry.name, environment.topics.parameters.name)
+    before = [len(topics.records[name]) for name in names]
     result = CliRunner().invoke(cli, ["--environment", "env.yaml", "swap", "--plan", "next.yaml"], standalone_mode=False)
     assert isinstance(result.exception, Rejected)
-    assert "alarm_rate" in str(result.exception)
-    assert {topic: len(records) for topic, records in topics.records.items()} == before
+    assert str(result.exception).startswith("plan p: alarm_rate: ")
+    assert [len(topics.records[name]) for name in names] == before
+    (row,) = (json.loads(record.value or b"") for record in topics.records[environment.topics.ledger.name])
+    assert (row["event"], row["reason"]) == ("rejected", str(result.exception))
 
 
 def test_limits_and_no_telemetry_are_a_refusal(environment: Environment, topics: Topics) -> None:
