@@ -27,7 +27,8 @@ NEWEST = 50_000
 
 
 def shards_of(environment: Environment, deployments: Iterable[str]) -> list[dict[str, Any]]:
-    """A row for each shard of each deployment (namespace.name); none where the broker does not answer."""
+    """A row for each shard of each deployment (namespace.name); none where the broker does not answer, and for deployments that
+    read other topics."""
     names = list(deployments)
     if not names:
         return []
@@ -38,8 +39,9 @@ def shards_of(environment: Environment, deployments: Iterable[str]) -> list[dict
         for name in names:
             namespace, _, deployment = name.rpartition(".")
             steps = history(definitions, namespace, deployment, submitted_plan(environment, namespace, deployment))
-            states = shard_states(rows, namespace, deployment)
-            found += shard_rows(name, ends, states, steps, lags(environment, name, ends))
+            states, behind = shard_states(rows, namespace, deployment), lags(environment, name, ends)
+            if steps or states or behind:
+                found += shard_rows(name, ends, states, steps, behind)
         return found
     except ClusterError:
         return []

@@ -1,0 +1,313 @@
+"""Plans that change while records flow, in every way there is: each record is scored by what its offset implies, once."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+
+from swapstream.models.artifact import Artifact, payload_digest
+from swapstream.models.errors import Rejected
+from swapstream.models.numbers import numbers
+from swapstream.models.schema import encoder
+from swapstream.models.store import Store
+from swapstream.operators.signing import Signer
+from swapstream.operators.token import Token
+from swapstream.scripts import kafka
+from swapstream.scripts.arrays import write_parameters
+from swapstream.scripts.change import Order, carry_out
+from swapstream.scripts.controller import Controller
+from swapstream.scripts.publish import Part, author_of, read_definitions
+from swapstream.scripts.swap import known_of
+from swapstream.scripts.updates import Updater
+
+from .support import EPOCH_MS, Place, Stand, demo_schema, flowing, readings, send_to, wait_until
+
+pytestmark = pytest.mark.cluster
+
+NAME = "swaps"
+RATE = 1000
+PARTITIONS = range(4)
+UPDATES = 20
+PATH, SCHEMA = demo_schema()
+EXTRACTOR: list[Any] = ["identity", {"ewm": {"halflife": 5.0}}]
+FEATURES = (*SCHEMA.names, *(f"{name}.ewm_{kind}" for kind in ("mean", "deviation") for name in SCHEMA.names))
+KILLED = """
+import os, sys
+from swapstream.scripts.controller import Controller
+from swapstream.scripts.environment import load_environment
+from swapstream.scripts.publish import author_of
+environment = load_environment(sys.argv[1])
+with Controller(environment, "prod", sys.argv[2], author_of(environment, "killed")) as controller:
+    controller._producer.commit_transaction = lambda: os.kill(os.getpid(), 9)
+    controller.swap(sys.argv[3])
+"""
+"""A controller that is killed when its tokens are written and nothing is committed."""
+
+
+class Begun(NamedTuple):
+    """A plan that took effect: its epoch and champion, and by partition the first offset whose record is its own."""
+
+    epoch: int
+    model: str
+    first: dict[int, int]
+
+
+class Run:
+    """A deployment under way, and what was done to it."""
+
+    def __init__(self, stand: Stand) -> None:
+        self.stand = stand
+        self.begun = [Begun(0, f"{NAME}:1", dict.fromkeys(PARTITIONS, 0))]
+        self.swaps: list[list[dict[str, Any]]] = []
+        self.forged: list[Place] = []
+        self.refused = ""
+        self.held: set[Place] = set()
+        self.aborted = 0
+        self.killed = 0
+        self.status: list[dict[str, Any]] = []
+
+    def take(self, model: int, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows of a command that began a plan with this version as champion."""
+        assert [row["event"] for row in rows] == ["activated"] * len(PARTITIONS)
+        after = {row["partition"]: row["cut_offset"] + (row["how"] != "arrival") for row in rows}
+        self.begun.append(Begun(rows[0]["epoch"], f"{NAME}:{model}", after))
+        return rows
+
+    def implied(self, place: Place) -> tuple[int, str]:
+        """Epoch and champion of the record at a place: of the plans that began before it the newest."""
+        partition, offset = place
+        newest = max((one for one in self.begun if one.first[partition] <= offset), key=lambda one: one.epoch)
+        return newest.epoch, newest.model
+
+    def collect(self) -> None:
+        self.answers = self.stand.settle(120)
+        self.telemetry = self.stand.telemetry()
+        self.rows = {(row["partition"], row["offset"]): row for frame in self.stand.frames() for row in frame.rows()}
+        self.ledger = self.stand.messages("ledger")
+
+    def events(self, event: str) -> dict[Place, dict[str, Any]]:
+        """What shards said, by the token that they said it of."""
+        return {(row["partition"], row["offset"]): row for row in self.ledger if row["event"] == event and "partition" in row}
+
+
+def messages() -> Iterator[tuple[bytes, bytes]]:
+    encode, rows = encoder(SCHEMA), np.random.default_rng(2).normal(size=(1000, len(SCHEMA.names))).tolist()
+    for number in count():
+        device = f"pump-{number % 40}"
+        yield device.encode(), encode(device, EPOCH_MS + number, rows[number % 1000])
+
+
+@pytest.fixture(scope="module")
+def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    stand = Stand(cluster, tmp_path_factory.mktemp(NAME), NAME)
+    plans = {}
+    for version, kind in ((1, "zscore"), (2, "pca"), (3, "zscore")):
+        rows = np.random.default_rng(version).normal(size=(2000, len(FEATURES)))
+        plans[version] = stand.plan(f"plan-{version}", PATH, EXTRACTOR, stand.train(kind, version, rows, FEATURES))
+    found = Run(stand)
+    stand.run("submit", "detect", "--plan", plans[1])
+    with flowing(stand, messages(), RATE) as enough:
+        wait_until(lambda: len(stand.frames()) > 20, 60, "records are scored")
+        five_swaps(found, plans)
+        refusal(found)
+        back(found)
+        pushes(found)
+        found.forged = forged(stand)
+        hold(found, plans)
+        kill(found, plans)
+        enough.wait(2)
+        enough.set()
+    found.status = stand_status(stand)
+    found.collect()
+    yield found
+    stand.cancel()
+
+
+def five_swaps(run: Run, plans: dict[int, Path]) -> None:
+    for version, how in ((2, "plan"), (3, "plan"), (1, "champion"), (2, "plan"), (3, "champion")):
+        target = ("--plan", plans[version]) if how == "plan" else ("--champion", f"{NAME}:{version}", "--deployment", NAME)
+        run.swaps.append(run.take(version, run.stand.rows("swap", *target)))
+
+
+def refusal(run: Run) -> None:
+    """A model that the gate of the command line would have refused, brought past it: the shards refuse it."""
+    environment = run.stand.environment
+    good = Store(environment.store).get(f"{NAME}:1")
+    wrong = good.golden_scores + 1.0
+    digest = payload_digest(good.parameters, good.graph, good.golden_inputs, wrong)
+    manifest = msgspec.structs.replace(good.manifest, version=9, digest=digest)
+    bad = msgspec.structs.replace(good, manifest=manifest, golden_scores=wrong)
+    plan = known_of(environment, "prod", NAME).with_champion(bad)
+    parts = [Part("model", bad.ref, bad.encode()), Part("plan", plan.name, plan.encode())]
+    with pytest.raises(Rejected) as refused:
+        carry_out(Order(environment, "prod", NAME, author_of(environment, "worse")), plan, parts, True)
+    run.refused = str(refused.value)
+
+
+def back(run: Run) -> None:
+    """From 3 to 2 by tokens, and from there to 1 at arrival: the plans 1, 2, 3 came one after the other, twice."""
+    run.take(2, run.stand.rows("rollback", NAME))
+    rows = run.take(1, run.stand.rows("rollback", NAME, "--now"))
+    assert {row["how"] for row in rows} == {"arrival"}
+
+
+def shifted(artifact: Artifact, by: float) -> dict[str, Any]:
+    return {name: array + by for name, array in numbers(artifact).items()}
+
+
+def pushes(run: Run) -> None:
+    """New numbers for 1: once by command, and many times by a trainer."""
+    stand, environment = run.stand, run.stand.environment
+    file = stand.directory / "p.npz"
+    first = Store(environment.store).get(f"{NAME}:1")
+    write_parameters(str(file), shifted(first, 0.01))
+    run.take(4, stand.rows("push", f"{NAME}:1", "--params", file, "--now", "--deployment", NAME))
+    with Updater(environment, NAME) as updater:
+        for number in range(UPDATES):
+            cut = updater.push(shifted(first, 0.02 + number / 1000)).cut
+            after = {partition: offset + 1 for partition, offset in cut.offsets.items()}
+            run.begun.append(Begun(cut.epoch, updater.artifact.ref, after))
+
+
+def forged(stand: Stand) -> list[Place]:
+    """Tokens that would begin plan 2, unsigned and signed by somebody."""
+    definitions = read_definitions(stand.environment)
+    plan = definitions.cuts("prod", NAME)[0].plan
+    topic = stand.environment.topics.telemetry.name
+    token = Token("swap", "prod", NAME, 10_000, plan, topic, 2, definitions.position, "Eve", 0, "")
+    ahead = msgspec.structs.replace(token, parameters_end=0)
+    return [send_to(stand, 2, payload) for payload in (token.encode(), token.encode(Signer.new()), ahead.encode())]
+
+
+def hold(run: Run, plans: dict[int, Path]) -> None:
+    """A controller that has read more of `parameters` than there is: shards can't judge its tokens, and hold until the abort."""
+    stand, environment = run.stand, run.stand.environment
+    run.take(1, stand.rows("swap", "--plan", plans[1]))
+    plan = read_definitions(environment).cuts("prod", NAME)[0].plan
+    with Controller(environment, "prod", NAME, author_of(environment, "too early")) as controller:
+        controller.definitions.position += 1000
+        cut = controller.swap(plan).cut
+    run.held, run.aborted = set(cut.offsets.items()), cut.epoch
+    wait_until(lambda: held_places(stand) >= run.held, 60, "all shards hold")
+    assert {row["holds_at"] is not None for row in stand_status(stand)} == {True}
+    run.take(1, stand.rows("abort", NAME, "--why", "it can't be judged"))
+
+
+def held_places(stand: Stand) -> set[Place]:
+    return {(row["partition"], row["offset"]) for row in stand.messages("ledger") if row["event"] == "holding"}
+
+
+def kill(run: Run, plans: dict[int, Path]) -> None:
+    """Between write and commit: readers go on by themselves soon, and the next controller takes the same epoch."""
+    stand, environment = run.stand, run.stand.environment
+    known = read_definitions(environment)
+    run.killed = max(cut.epoch for cut in known.cuts("prod", NAME)) + 1
+    arguments = [sys.executable, "-c", KILLED, str(stand.path), NAME, known.cuts("prod", NAME)[1].plan]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -9, done.stderr
+    partition, offset = send_to(stand, 0, next(messages())[1])
+    wait_until(lambda: stand.ends(environment.topics.telemetry.name)[partition] > offset, 10, "readers get past the open transaction")
+    run.take(2, stand.rows("swap", "--plan", plans[2]))
+
+
+def stand_status(stand: Stand) -> list[dict[str, Any]]:
+    """What `status` says of this deployment's shards."""
+    found = msgspec.json.decode(stand.run("status", "--json"))
+    return [row for row in found["shards"] if row["deployment"] == f"prod.{NAME}"]
+
+
+# -- what must be so
+
+
+def test_each_record_is_answered_once(run: Run) -> None:
+    assert run.answers == Counter(readings(run.telemetry).keys())
+    assert len(run.rows) > 10_000
+
+
+def test_every_record_is_scored_by_what_its_offset_implies(run: Run) -> None:
+    wrong = {place: (row["epoch"], row["model"]) for place, row in run.rows.items() if (row["epoch"], row["model"]) != run.implied(place)}
+    assert wrong == {}
+    epochs = {row["epoch"] for row in run.rows.values()}
+    assert epochs >= {one.epoch for one in run.begun if one.epoch < 9}
+
+
+def test_epochs_grow_one_by_one_but_for_the_one_that_was_aborted(run: Run) -> None:
+    epochs = [one.epoch for one in run.begun]
+    assert [*epochs[: epochs.index(run.aborted + 1)], run.aborted, *epochs[epochs.index(run.aborted + 1) :]] == list(range(len(epochs) + 1))
+
+
+def test_shards_are_prepared_before_and_tell_how_long_it_took(run: Run) -> None:
+    for rows in run.swaps:
+        assert [row["prepared"] for row in rows] == ["yes"] * len(PARTITIONS)
+        for row in rows:
+            assert row["prepare_ms"] >= 0
+            assert 0 <= row["pause_ms"] <= row["longest_pause_ms"]
+            assert 0 <= row["seconds"] <= row["last_seconds"] < 10
+    asked = run.events("prepared")
+    assert all(row["job"] for row in asked.values())
+
+
+def test_what_shards_refuse_changes_nothing(run: Run) -> None:
+    assert run.refused.startswith(f"shards [0, 1, 2, 3] refused plan {NAME!r}, nothing was changed: ")
+    assert "golden" in run.refused
+    told = run.events("refused")
+    assert {partition for partition, _ in told} == set(PARTITIONS)
+    assert all("golden" in row["reason"] for row in told.values())
+    assert f"{NAME}:9" not in {row["model"] for row in run.rows.values()}
+
+
+def test_forged_tokens_are_rejected_on_the_ledger(run: Run) -> None:
+    rejected = run.events("rejected")
+    assert rejected.keys() == set(run.forged)
+    assert all(row["reason"].startswith("signature: ") for row in rejected.values())
+    assert 10_000 not in {row["epoch"] for row in run.rows.values()}
+
+
+def test_shards_that_hold_go_on_under_the_plan_before_an_abort(run: Run) -> None:
+    assert run.events("aborted").keys() == run.held
+    assert run.events("holding").keys() & run.events("released").keys() >= run.held
+    assert run.aborted not in {row["epoch"] for row in run.rows.values()}
+    assert max(row["held"] for row in run.events("released").values()) > 0
+
+
+def test_a_controller_that_is_killed_leaves_no_trace(run: Run) -> None:
+    of_killed = [one.model for one in run.begun if one.epoch == run.killed]
+    assert of_killed == [f"{NAME}:2"], "the one after it took its epoch"
+
+
+def test_status_has_the_last_epoch_of_every_shard(run: Run) -> None:
+    last = run.begun[-1]
+    assert [(row["partition"], row["epoch"], row["plan"]) for row in run.status] == [(p, last.epoch, NAME) for p in PARTITIONS]
+    assert {row["holds_at"] for row in run.status} == {None}
+    assert all(row["behind_records"] is not None for row in run.status)
+
+
+def test_rows_of_the_ledger_are_chained(run: Run) -> None:
+    last: dict[str, str] = {}
+    for record in ledger_bytes(run.stand):
+        row = msgspec.json.decode(record)
+        assert row.get("prev", "") == last.get(row["writer"], ""), row
+        last[row["writer"]] = hashlib.sha256(record).hexdigest()
+    assert sum("/controller/" in writer for writer in last) > 5
+
+
+def ledger_bytes(stand: Stand) -> list[bytes]:
+    return [record.value or b"" for record in kafka.read_to_end(stand.environment, stand.environment.topics.ledger.name)]
+
+
+def test_the_same_rollback_again_changes_nothing(run: Run) -> None:
+    """Comes last: with the epoch that is undone named, a repetition is refused."""
+    epoch = run.begun[-1].epoch
+    rows = run.stand.rows("rollback", NAME, "--epoch", str(epoch))
+    assert {row["epoch"] for row in rows} == {epoch + 1}
+    run.stand.run("rollback", NAME, "--epoch", str(epoch), code=4)

@@ -1,0 +1,53 @@
+"""What status finds out about shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from swapstream.models.errors import ClusterError
+from swapstream.scripts import shard_status
+from swapstream.scripts.controller import swap
+from swapstream.scripts.environment import Environment
+from swapstream.scripts.lag import Lag
+from swapstream.scripts.publish import Author, Part, publish
+from swapstream.scripts.shard_status import shards_of
+from tests.support.shards import deployable
+from tests.support.topics import Topics
+
+ONE = deployable("p", champion="a:1")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    """One deployment that was swapped, and whose first shard said so."""
+    topics, made = Topics(monkeypatch), Environment(directory=str(tmp_path))
+    publish(made, "prod", [Part(*definition) for definition in ONE.definitions()], Author("me"))
+    swap(made, "prod", "d", ONE.digest, Author("me"))
+    row = {"namespace": "prod", "deployment": "d", "event": "activated", "partition": 0, "offset": 0, "epoch": 1, "plan_name": "p"}
+    topics.send(made.topics.ledger.name, b"", msgspec.json.encode(row))
+    monkeypatch.setattr(shard_status, "end_offsets", lambda _, topic: {0: 90, 1: 80} if topic == "telemetry" else {0: 2})
+    monkeypatch.setattr(shard_status, "lags", lambda _, group, ends: {0: Lag(3, 0.1), 1: Lag(80, 9.0)} if group == "prod.d" else {})
+    return made
+
+
+def test_plan_epoch_and_lag_of_each_shard(environment: Environment) -> None:
+    rows = shards_of(environment, ["prod.d"])
+    assert [(row["deployment"], row["partition"], row["plan"], row["epoch"], row["behind_records"]) for row in rows] == [
+        ("prod.d", 0, "p", 1, 3), ("prod.d", 1, None, None, 80)]  # fmt: skip
+    assert {row["newest_epoch"] for row in rows} == {1}
+
+
+def test_a_job_that_reads_other_topics_has_no_rows(environment: Environment) -> None:
+    assert shards_of(environment, ["alice.other"]) == []
+
+
+def test_where_the_broker_is_away_there_are_no_rows(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise ClusterError("no broker")
+
+    monkeypatch.setattr(shard_status, "end_offsets", away)
+    assert shards_of(environment, ["prod.d"]) == []
+    assert shards_of(environment, []) == []
