@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from swapstream.models.errors import InvalidToken
+from swapstream.operators.assignment import Assignment
 from swapstream.operators.comparison import EXACT, Comparison, Divergence, Tolerances
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.judging import PATIENCE
@@ -21,7 +22,7 @@ from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.recorded import Recorded
 from swapstream.operators.rows import NONE, Message, Origin, Reader, Rows, first_offset, origin, read_message
 from swapstream.operators.scores import ScoresFrame
-from swapstream.operators.shard import Assignment, Shard
+from swapstream.operators.shard import Shard
 from swapstream.operators.snapshots import Published
 from swapstream.operators.token import FIRST_BYTE, PREPARE, Token
 
