@@ -229,7 +229,7 @@ class Shard:
         """Do what was judged of a token that has been waited at since a time of the run's."""
         token, offset = verdict.token, int(raw.offsets[index])
         if token is None:
-            return list(dead(self.assignment.topic, raw, [Bad(index, None, "token", verdict.reason)]))
+            return list(dead(self.assignment.topic, raw, [Bad(index, None, "token", verdict.reason or "")]))
         if verdict.action == "skip":
             return []
         if verdict.action == "prepare":
