@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Self
 
 import msgspec
@@ -225,10 +225,10 @@ class Controller:
         try:
             yield
             self._producer.commit_transaction()
-        except (ProducerFencedError, InvalidProducerEpochError):
-            raise
-        except BaseException:
-            self._producer.abort_transaction()
+        except BaseException as error:
+            if not fenced(error):
+                with suppress(KafkaError):  # the broker aborts it in two seconds then; the first error is what matters
+                    self._producer.abort_transaction()
             raise
 
     @contextmanager
@@ -236,7 +236,14 @@ class Controller:
         whose = f"{self.namespace}/{self.deployment}"
         try:
             yield
-        except (ProducerFencedError, InvalidProducerEpochError) as error:
-            raise Conflict(f"another controller has taken over {whose}: this one was fenced and wrote nothing") from error
         except KafkaError as error:
+            if fenced(error):
+                raise Conflict(f"another controller has taken over {whose}: this one was fenced and wrote nothing") from error
             raise ClusterError(f"{whose}: {error or type(error).__name__}; run it again: what was written is found then") from error
+
+
+def fenced(error: BaseException) -> bool:
+    """Whether another producer with this one's id is why. kafka-python raises that itself, or an error that has it in its text."""
+    return isinstance(error, ProducerFencedError | InvalidProducerEpochError) or (
+        isinstance(error, KafkaError) and "ProducerFenced" in str(error)
+    )

@@ -39,7 +39,8 @@ class Known:
     @property
     def before(self) -> Step:
         """What a rollback goes back to. Raises UnknownName."""
-        now, step = self.in_force, before(self.history)
+        held = [step for step in self.history if self.definitions.aborted(self.namespace, self.deployment, step.epoch)]
+        now, step = self.in_force, before([step for step in self.history if step not in held])
         if step is None:
             raise UnknownName(
                 f"no plan of {self.namespace}/{self.deployment} before epoch {now.epoch} is known; name one with `swap --plan`"

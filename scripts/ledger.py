@@ -11,7 +11,6 @@ import click
 import msgspec
 
 from swapstream.models.errors import InvalidDefinition
-from swapstream.scripts import kafka
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.follow import EPOCH, Columns, Row, follow_options, print_rows, rows, start_of
 
@@ -56,7 +55,7 @@ COLUMNS: Columns = {
 @click.option("--deployment", help="Only what happened to this one.")
 @follow_options
 @click.pass_obj
-def ledger_command(name: str, deployment: str | None, wait: bool, limit: int | None, start: kafka.Start | None, as_json: bool) -> None:
+def ledger_command(name: str, deployment: str | None, wait: bool, limit: int | None, start: str | None, as_json: bool) -> None:
     """Show what happens to deployments: proposed, prepared, refused, accepted, activated, rejected, holding, released, aborted."""
     environment = load_environment(name)
     found = rows(environment, environment.topics.ledger.name, ledger_rows, start_of(start, wait), wait)

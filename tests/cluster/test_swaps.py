@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from swapstream.models.artifact import Artifact, payload_digest
-from swapstream.models.errors import Rejected
+from swapstream.models.errors import Conflict, Rejected
 from swapstream.models.numbers import numbers
 from swapstream.models.schema import encoder
 from swapstream.models.store import Store
@@ -124,6 +124,7 @@ def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         pushes(found)
         found.forged = forged(stand)
         hold(found, plans)
+        rivals(found, plans)
         kill(found, plans)
         enough.wait(2)
         enough.set()
@@ -205,6 +206,21 @@ def hold(run: Run, plans: dict[int, Path]) -> None:
 
 def held_places(stand: Stand) -> set[Place]:
     return {(row["partition"], row["offset"]) for row in stand.messages("ledger") if row["event"] == "holding"}
+
+
+def rivals(run: Run, plans: dict[int, Path]) -> None:
+    """Two controllers at once: the older one is told, whether it had begun to prepare or not, and nothing of it takes effect."""
+    environment = run.stand.environment
+    plan = read_definitions(environment).cuts("prod", NAME)[0].plan
+    for prepared in (False, True):
+        with Controller(environment, "prod", NAME, author_of(environment, "older")) as old:
+            if prepared:
+                old.prepare(plan)
+            with Controller(environment, "prod", NAME, author_of(environment, "newer")):
+                pass
+            with pytest.raises(Conflict, match="another controller has taken over"):
+                old.swap(plan)
+    run.take(3, run.stand.rows("swap", "--plan", plans[3]))
 
 
 def kill(run: Run, plans: dict[int, Path]) -> None:

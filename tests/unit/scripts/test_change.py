@@ -322,6 +322,8 @@ def test_an_abort_of_an_epoch_that_others_followed_goes_nowhere(environment: Env
     assert len(shards.tokens) == tokens
     definitions = read_definitions(environment)
     assert [definitions.aborted("prod", "d", epoch) for epoch in (1, 2, 3)] == [False, True, False]
+    run(rollback_command, "d")
+    assert champions(environment) == ["a:1", "b:1", "c:1", "a:1"], "what was aborted is no plan to go back to"
 
 
 def test_where_no_shard_holds_there_is_nothing_to_abort(environment: Environment, topics: Topics, shards: Answering) -> None:

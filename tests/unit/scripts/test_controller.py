@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from kafka.errors import InvalidProducerEpochError, KafkaError, KafkaTimeoutError, ProducerFencedError
 
 from swapstream.models.errors import Conflict, InvalidDefinition, UnknownName, Untrusted
 from swapstream.operators.cut import Cut
@@ -14,7 +15,7 @@ from swapstream.operators.token import Token
 from swapstream.operators.update import MAX_UPDATE
 from swapstream.scripts import controller as module
 from swapstream.scripts.acknowledge import ledger_row
-from swapstream.scripts.controller import Controller, Swapped, swap
+from swapstream.scripts.controller import Controller, Swapped, fenced, swap
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.publish import Author, Part, publish, read_definitions
 from tests.support.shards import Deployable, deployable
@@ -117,6 +118,14 @@ def test_of_two_controllers_the_older_is_told_and_writes_nothing(environment: En
             old.swap(SECOND.digest)
         assert {topic: len(log) for topic, log in topics.records.items()} == before
     assert [cut.plan for cut in read_definitions(environment).cuts("prod", "d")] == [FIRST.digest]
+
+
+@pytest.mark.parametrize(("error", "whether"), [
+    (ProducerFencedError(), True), (InvalidProducerEpochError(), True), (KafkaTimeoutError(), False), (KeyboardInterrupt(), False),
+    (KafkaError(f"Cannot execute transactional method because we are in an error state: {ProducerFencedError()}"), True),
+    (ValueError("ProducerFencedError"), False)])  # fmt: skip
+def test_the_ways_in_which_a_client_says_that_it_was_fenced(error: BaseException, whether: bool) -> None:
+    assert fenced(error) is whether
 
 
 def test_a_plan_that_is_not_defined_writes_nothing(environment: Environment, topics: Topics) -> None:
