@@ -26,7 +26,8 @@ from tests.unit.models.examples import make
 @pytest.fixture(params=["folder", "file", "memory"])
 def store(request: Any, tmp_path: Path) -> Iterator[Store]:
     """A store in each kind of place."""
-    yield Store({"folder": tmp_path / "store", "file": f"file://{tmp_path}/store", "memory": "memory://store"}[request.param])
+    places = {"folder": f"{tmp_path}/store", "file": f"file://{tmp_path}/store", "memory": "memory://store"}
+    yield Store(places[request.param])
     MemoryFileSystem.store.clear()
 
 

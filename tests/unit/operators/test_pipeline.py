@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -69,7 +70,7 @@ def scripted(some: LoadedInput, scorer: Any, role: str = "champion") -> None:
     model = some.routes[0].in_role(role)
     assert model is not None
     session = Session(scorer, model.session.manifest, 0)
-    model._session = lambda: session
+    model._session = partial(lambda: session)
 
 
 def test_scores_are_the_models_own() -> None:

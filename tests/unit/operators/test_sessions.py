@@ -9,6 +9,7 @@ import pytest
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import Rejected, Unavailable
+from swapstream.models.gate import check
 from swapstream.operators.sessions import LEAST, Sessions
 from tests.support.shards import FIELDS, model
 
@@ -30,16 +31,13 @@ class Shelf:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Which models the gate was asked about."""
-    from swapstream.operators import sessions
-
     asked: list[str] = []
-    real = sessions.check
 
-    def check(artifact: Artifact, *rest: Any, **named: Any) -> Any:
+    def asking(artifact: Artifact, *rest: Any, **named: Any) -> Any:
         asked.append(artifact.ref)
-        return real(artifact, *rest, **named)
+        return check(artifact, *rest, **named)
 
-    monkeypatch.setattr(sessions, "check", check)
+    monkeypatch.setattr("swapstream.operators.sessions.check", asking)
     return asked
 
 
