@@ -23,7 +23,8 @@ def first_plan(
 ) -> Beginning | None:
     """For the record at `offset`: the newest cut's before it whose plan can be run; of those at arrival, and of the updates, too.
 
-    None while that can't be told: a model is not here yet. A plan given at submit that can't be run is returned all the same.
+    None while that can't be told: a model is not here yet, and no abort came. A plan given at submit that can't be run is returned
+    all the same.
     """
     ours = (assignment.namespace, assignment.deployment)
     found = [Beginning(cut.epoch, cut.plan) for cut in definitions.cuts(*ours)
@@ -34,8 +35,10 @@ def first_plan(
         found.append(begun_by(update.where, update.update))
     for one in sorted(found, key=lambda one: one.epoch, reverse=True):
         unusable = judge.unusable(one.plan, None, one.update)
-        if not unusable:
-            return one if unusable is not None else None
+        if unusable == "":
+            return one
+        if unusable is None and not definitions.aborted(*ours, one.epoch):
+            return None
     return Beginning(0, assignment.plan) if judge.unusable(assignment.plan) is not None else None
 
 

@@ -121,6 +121,16 @@ def test_a_shard_does_not_start_under_another_plan_because_a_store_is_away() -> 
     assert plans(worker.shard.on_timer()) == [("two", 1, 4)]
 
 
+def test_but_it_does_where_an_abort_has_come() -> None:
+    parameters = parameters_of(ONE)
+    parameters.refer(TWO)
+    parameters.cut(1, TWO.digest, {0: 3})
+    abort(parameters)
+    worker = Worker(parameters, ONE.digest)
+    worker.read()
+    assert plans(worker.shard.on_frame(frame([R], first=4))) == [("one", 0, 4)]
+
+
 def test_nor_is_the_plan_at_submit_passed_over() -> None:
     parameters = Parameters()
     parameters.refer(TWO)
