@@ -181,7 +181,7 @@ class Reader:
     def _role(self, frame: ScoresFrame, role: RoleColumns, shared: Table, counts: dict[str, Table]) -> Table:
         """One model's rows. `counts`: how many rows of the same role each reading has had so far."""
         places = np.frombuffer(role.rows, "<i4") if role.rows else np.arange(len(frame), dtype=np.int32)
-        table = shared[places]
+        table: Table = shared[places]
         before = counts.setdefault(role.role, np.zeros(len(frame), np.int32))
         numbers = before[places]
         before[places] += 1

@@ -11,8 +11,10 @@ from swapstream.operators.recorded import Recorded, beginnings
 from swapstream.operators.scores import decode_scores
 from swapstream.operators.signing import Signer
 from swapstream.operators.update import Update, UpdateCut
+from swapstream.operators.verification import COMPARED
 from tests.support.past import Past
 from tests.support.shards import DEPLOYMENT, EWM, NAMESPACE, TOPIC, Deployable, Worker, deployable, frame, token
+from tests.support.wire_check import Findings, Message, check
 from tests.unit.operators.test_verification import wrong
 
 ONE = deployable("one", extractor=EWM, champion="b:1")
@@ -32,6 +34,14 @@ def lived(made: Past, worker: Worker, upto: int, size: int = 7) -> None:
 def epochs(made: Past) -> list[int]:
     found = [decode_scores(value).provenance.epoch for role, value in made.output if role == "scores"]
     return sorted(set(found))
+
+
+def wire(made: Past) -> Findings:
+    """What the independent check says."""
+    said = {role: [Message(0, n, value) for n, (found, value) in enumerate(made.output) if found == role] for role in COMPARED}
+    telemetry = [Message(0, offset, payload) for offset, payload in made.log]
+    parameters = [Message(0, n, value) for n, value in enumerate(made.parameters.records)]
+    return check(telemetry, parameters, [*said["scores"], *said["features"]], said["dead_letters"], NAMESPACE, DEPLOYMENT)
 
 
 def arrive(made: Past, epoch: int, plan: Deployable) -> None:
@@ -59,6 +69,7 @@ def test_a_cut_at_arrival_counts_from_where_it_was_put_out(size: int, told: bool
     assert epochs(made) == [0, 1, 2]
     begins = beginnings(one.about for one in made.snapshots) if told else {}
     assert wrong(made.verify(size=size, begins=begins)) == {}
+    assert wire(made).lines == []
 
 
 def test_updates_at_arrival_are_taken_from_snapshots_where_parameters_has_only_the_last() -> None:
@@ -75,6 +86,21 @@ def test_updates_at_arrival_are_taken_from_snapshots_where_parameters_has_only_t
     assert [one.about.epoch for one in made.snapshots if one.about.why == "arrival"] == [1, 2]
     made.emissions = [emission for emission in made.emissions if emission.role != "snapshots"]
     assert wrong(made.verify())
+
+
+def test_updates_inside_tokens_are_taken_from_telemetry_alone() -> None:
+    made = Past(ONE)
+    for epoch, plan in enumerate((TWO, THREE), start=1):
+        made.readings(30)
+        body = Update(plan.plan.encode(), [model.encode() for model in plan.models]).encode()
+        made.append(token(epoch, plan.digest, made.parameters.end, kind="update", body=body))
+    made.readings(30)
+    made.live()
+    assert epochs(made) == [0, 1, 2]
+    assert wrong(made.verify()) == {}
+    before = next(one for one in made.snapshots if one.about.epoch == 1)
+    assert wrong(made.verify(first=before.about.offset + 1, before=before)) == {}
+    assert wire(made).lines == []
 
 
 def test_an_arrival_that_reached_nobody_begins_nowhere() -> None:
