@@ -11,11 +11,11 @@ from swapstream.operators.plan import Plan
 from swapstream.scripts import kafka
 from swapstream.scripts.acknowledge import Ledger, activations, ledger_row
 from swapstream.scripts.change import change_options
-from swapstream.scripts.console import say, show
+from swapstream.scripts.console import say
 from swapstream.scripts.controller import Controller
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.known import Known
-from swapstream.scripts.outcome import COLUMNS, Outcome
+from swapstream.scripts.outcome import Outcome
 from swapstream.scripts.publish import author_of
 from swapstream.scripts.shards import ShardState, held_epochs, holding, shard_states
 from swapstream.scripts.submitted import the_deployment
@@ -54,7 +54,7 @@ def abort_command(name: str, deployment: str | None, namespace: str | None, why:
             for answer in activations(ledger, done.cut, set(done.cut.offsets), timeout) if wait and back else ():
                 outcome.acknowledged(answer)
         finally:
-            show(outcome.rows, COLUMNS, as_json, "Cut")
+            outcome.show(as_json)
 
 
 def plan_before(known: Known, epochs: list[int]) -> Plan:

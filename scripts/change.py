@@ -14,11 +14,11 @@ from swapstream.models.errors import ClusterError, Conflict, Rejected
 from swapstream.operators.cut import Cut
 from swapstream.operators.plan import Plan
 from swapstream.scripts.acknowledge import Ledger, Quiet, Row, activations, one_each, prepares
-from swapstream.scripts.console import json_option, say, show
+from swapstream.scripts.console import json_option, say
 from swapstream.scripts.controller import Controller, Swapped
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.lag import lags
-from swapstream.scripts.outcome import COLUMNS, Outcome
+from swapstream.scripts.outcome import Outcome
 from swapstream.scripts.publish import Author, Part
 from swapstream.scripts.quality import require
 from swapstream.scripts.submitted import runs
@@ -78,8 +78,7 @@ def carry_out(order: Order, plan: Plan, parts: list[Part], as_json: bool) -> Non
     try:
         Change(order, plan, outcome).run(parts)
     finally:
-        if outcome.rows:
-            show(outcome.rows, COLUMNS, as_json, "Cut")
+        outcome.show(as_json)
     if order.wait:
         say(outcome.summary())
 

@@ -1,4 +1,4 @@
-"""What a change of plan did, shard by shard: how each was prepared, where its cut lies, how long it took. Pure."""
+"""What a change of plan did, shard by shard: how each was prepared, where its cut lies, how long it took."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 from swapstream.operators.cut import Cut
 from swapstream.scripts.acknowledge import Row
+from swapstream.scripts.console import show
 from swapstream.scripts.controller import Swapped
 from swapstream.scripts.lag import Lag
 
-COLUMNS = ("deployment", "epoch", "plan", "partition", "prepared", "cut_offset", "event", "seconds", "pause_ms", "behind", "reason")
+COLUMNS = ("partition", "prepared", "cut_offset", "event", "seconds", "pause_ms", "behind", "reason")
 
 
 class Outcome:
@@ -28,6 +29,13 @@ class Outcome:
         taken = [row["seconds"] for row in self._rows.values() if row["seconds"] is not None]
         whole = {"longest_pause_ms": max(pauses, default=None), "last_seconds": max(taken, default=None)}
         return [{**self._shared, **row, **whole} for _, row in sorted(self._rows.items())]
+
+    def show(self, as_json: bool) -> None:
+        """Print what is known by now, if anything is; people see no empty columns."""
+        rows = self.rows
+        if rows:
+            title = f"{rows[0]['deployment']}, epoch {rows[0]['epoch']}: plan {rows[0]['plan']!r}"
+            show(rows, [column for column in COLUMNS if any(row[column] is not None for row in rows)], as_json, title)
 
     def asked(self, cut: Cut) -> None:
         """Prepare tokens are written."""

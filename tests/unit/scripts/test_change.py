@@ -189,6 +189,18 @@ def test_a_deployment_that_is_not_known_has_no_plan_to_derive_from(environment: 
         run(swap_command, "--champion", "b:1", "--deployment", "x")
 
 
+def test_people_see_a_table_that_fits_and_what_it_took(environment: Environment, shards: Answering) -> None:
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(swap_command, ["--plan", "first.yaml"], obj="env.yaml", catch_exceptions=False)
+    assert "prod/d, epoch 1: plan 'd'" in result.stdout
+    for word in ("partition", "prepared", "cut_offset", "event", "seconds", "pause_ms"):
+        assert word in result.stdout, "columns are not cut"
+    assert "behind" not in result.stdout
+    assert result.stdout.count("activated") == 2
+    assert "telemetry-1: prepared at offset 0 in 3.5 ms" in result.stderr
+    assert "epoch 1 is in force in 2 of 2 shards" in result.stderr
+    assert "the longest pause of a shard was 3.5 ms" in result.stderr
+
+
 # -- rollback
 
 
