@@ -37,8 +37,6 @@ def environment(spec: JobSpec) -> StreamExecutionEnvironment:
     conf.set_string("execution.checkpointing.incremental", "true")
     # No operator here keeps or changes what it was given; copying rows from one to the next would cost a tenth of the rate.
     conf.set_string("pipeline.object-reuse", "true")
-    # The table in which frames are built is cleared for each frame, whatever lies in it: large, it costs a twentieth of the JVM's time.
-    conf.set_string("taskmanager.memory.managed.consumer-weights", "OPERATOR:5,STATE_BACKEND:70,PYTHON:30")
     conf.set_string("table.local-time-zone", "UTC")
     conf.set_string("table.exec.uid.generation", "ALWAYS")
     env = StreamExecutionEnvironment.get_execution_environment(conf)
