@@ -95,7 +95,12 @@ def send(client: Producer, topic: str, messages: Iterator[Message]) -> list[int]
     """Hand messages over, waiting while too many are under way; returns their sizes."""
     sizes = []
     for key, value in messages:
-        client.produce(topic, value, key.encode())
+        while True:
+            try:
+                client.produce(topic, value, key.encode())
+                break
+            except BufferError:  # too many bytes are under way
+                client.poll(0.05)
         sizes.append(len(value))
     while len(client) > IN_FLIGHT:
         client.poll(0.05)

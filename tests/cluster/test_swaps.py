@@ -146,7 +146,7 @@ def refusal(run: Run) -> None:
     good = Store(environment.store).get(f"{NAME}:1")
     wrong = good.golden_scores + 1.0
     digest = payload_digest(good.parameters, good.graph, good.golden_inputs, wrong)
-    manifest = msgspec.structs.replace(good.manifest, version=9, digest=digest)
+    manifest = msgspec.structs.replace(good.manifest, version=999, digest=digest)
     bad = msgspec.structs.replace(good, manifest=manifest, golden_scores=wrong)
     plan = known_of(environment, "prod", NAME).with_champion(bad)
     parts = [Part("model", bad.ref, bad.encode()), Part("plan", plan.name, plan.encode())]
@@ -279,7 +279,7 @@ def test_what_shards_refuse_changes_nothing(run: Run) -> None:
     told = run.events("refused")
     assert {partition for partition, _ in told} == set(PARTITIONS)
     assert all("golden" in row["reason"] for row in told.values())
-    assert f"{NAME}:9" not in {row["model"] for row in run.rows.values()}
+    assert f"{NAME}:999" not in {row["model"] for row in run.rows.values()}
 
 
 def test_forged_tokens_are_rejected_on_the_ledger(run: Run) -> None:
