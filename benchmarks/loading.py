@@ -1,0 +1,115 @@
+"""Throughput at full load while models are being prepared, and while none are: one run through a backlog that holds the tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+
+import msgspec
+import numpy as np
+
+from benchmarks import measure
+from benchmarks.arena import Arena
+from benchmarks.candidates import submit
+from benchmarks.changing import Target, must_be
+from benchmarks.cuts import outside, union
+from benchmarks.workload import fill
+from swapstream.models.errors import ClusterError
+from swapstream.operators.cut import Cut
+from swapstream.operators.frame import Int64
+from swapstream.operators.scores import decode_scores
+from swapstream.scripts.acknowledge import Ledger, Row, one_each, prepares
+from swapstream.scripts.controller import Controller
+from swapstream.scripts.environment import Environment
+from swapstream.scripts.flink_cli import FlinkCommandLine
+from swapstream.scripts.publish import author_of
+
+PATIENCE_S = 900.0
+Spans = list[tuple[float, float]]
+
+
+class Load(msgspec.Struct, frozen=True):
+    """Readings/s without models under way and with them, and for how many seconds each was measured."""
+
+    plain: float
+    preparing: float
+    plain_s: float
+    preparing_s: float
+
+    @property
+    def drop(self) -> float:
+        """Per cent."""
+        return 100 * (1 - self.preparing / self.plain)
+
+
+def full_load(arena: Arena, deployment: str, targets: Sequence[Target], readings: int) -> tuple[str, Load]:
+    """Fill telemetry, of each target `readings` before its prepare tokens and as many behind them, start the job and let it
+    catch up; returns its Flink id too. The first fifth is there to warm up. Raises ClusterError."""
+    environment = arena.environment
+    cuts, scores = backlog(arena, deployment, targets, readings), environment.topics.scores.name
+    before = measure.ends(environment, scores)
+    job, flink = submit(arena, deployment), FlinkCommandLine(environment)
+
+    def check() -> None:
+        if failure := flink.rest.exception(job):
+            raise ClusterError(f"the job failed: {failure}")
+
+    measure.wait(environment, scores, before, check, PATIENCE_S)
+    appended, counts, last = curve(environment, before)
+    busy = union(span for cut in cuts for span in spans(answers(environment, cut)))
+    total = np.cumsum(counts)
+    if total[-1] != 2 * readings * len(targets):
+        raise ClusterError(f"{total[-1]} of {2 * readings * len(targets)} readings were scored")
+    begin = float(appended[np.searchsorted(total, total[-1] // 5)])
+    return job, load(appended, total, begin, last, busy)
+
+
+def backlog(arena: Arena, deployment: str, targets: Sequence[Target], readings: int) -> list[Cut]:
+    """Readings and prepare tokens in turn; the tokens' offsets."""
+    environment, cuts = arena.environment, []
+    author = author_of(environment, "benchmark")
+    for one in targets:
+        fill(environment, arena.workload, readings)
+        with Controller(environment, environment.job.namespace, deployment, author) as controller:
+            cuts.append(controller.prepare(one.plan.digest).cut)
+        fill(environment, arena.workload, readings)
+    return cuts
+
+
+def answers(environment: Environment, cut: Cut) -> list[Row]:
+    """How each shard answered to a prepare token. Raises ClusterError when one refused."""
+    with closing(Ledger(environment, "earliest")) as ledger:
+        rows = list(one_each(ledger, set(cut.offsets), lambda row: prepares(row, cut), 30.0, "did not answer to a prepare token"))
+    must_be("prepared", rows)
+    return rows
+
+
+def spans(rows: Sequence[Row]) -> Spans:
+    """When each shard waited for its models, in ms."""
+    return [(row["written"] - (row.get("took_ms") or 0.0), float(row["written"])) for row in rows]
+
+
+def curve(environment: Environment, before: measure.Offsets) -> tuple[Int64, Int64, float]:
+    """When messages of scores were appended, in order, how many readings each holds, and when the first partition was done."""
+    found = [(message.appended, len(decode_scores(message.value)), message.partition)
+             for message in measure.messages(environment, environment.topics.scores.name, before)]
+    appended, counts, partitions = (np.array(column) for column in zip(*sorted(found), strict=True))
+    return appended, counts, float(min(appended[partitions == partition].max() for partition in set(partitions.tolist())))
+
+
+def load(appended: Int64, total: Int64, begin: float, end: float, busy: Spans) -> Load:
+    """Rates between `begin` and `end`, within the busy spans and outside. Raises ClusterError where there is too little of either."""
+    inside = [(max(begin, a), min(end, b)) for a, b in busy if b > begin and a < end]
+    plain, preparing = (rate(appended, total, part) for part in (outside(begin, end, inside), inside))
+    if not (plain[1] and preparing[1]):
+        raise ClusterError("models were prepared all the time or never: take another number of readings")
+    return Load(plain[0], preparing[0], plain[1], preparing[1])
+
+
+def rate(appended: Int64, total: Int64, parts: Spans) -> tuple[float, float]:
+    """Readings a second, and how many seconds."""
+    seconds = sum(b - a for a, b in parts) / 1000
+    moments, last = np.unique(appended, return_index=True)
+    so_far = np.append(total[last[1:] - 1], total[-1])
+    done = sum(float(np.diff(np.interp([a, b], moments, so_far))[0]) for a, b in parts)
+    return (done / seconds if seconds else 0.0), seconds

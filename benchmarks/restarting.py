@@ -1,0 +1,91 @@
+"""The same change by stop-with-savepoint and restart: the job ends, and begins again under another plan from its savepoint."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks import measure
+from benchmarks.changing import PATIENCE_S, Target, must_be, settle
+from benchmarks.cuts import Change
+from swapstream.models.errors import ClusterError
+from swapstream.scripts.acknowledge import Ledger, activations
+from swapstream.scripts.controller import Controller
+from swapstream.scripts.deployments import Deployments
+from swapstream.scripts.environment import Environment
+from swapstream.scripts.flink_cli import FlinkCommandLine
+from swapstream.scripts.flink_rest import ENDED
+from swapstream.scripts.job import Submission
+from swapstream.scripts.publish import author_of
+
+
+class Restart(msgspec.Struct, frozen=True):
+    """The change as it was announced: where telemetry ended when the job was told to stop, since nobody can say before where it will.
+    `back`: when every shard ran under the new plan, in ms since the epoch."""
+
+    change: Change
+    plan: str
+    back: float
+
+
+def restart(environment: Environment, name: str, target: Target) -> Restart:
+    """Stop, change the plan, start. The restored shards follow a cut that was written while nothing ran, from their first record on
+    after they have read it. Raises ClusterError."""
+    author = author_of(environment, "benchmark")
+    with closing(Ledger(environment)) as ledger:
+        ends = measure.ends(environment, environment.topics.telemetry.name)
+        announced = time.time() * 1000
+        savepoint = stop(environment, name)
+        with Controller(environment, environment.job.namespace, name, author) as controller:
+            cut = controller.arrive(target.plan.digest).cut
+        found = Deployments(environment).require(name)
+        submission = Submission(environment, found, str(savepoint))
+        submission.submit(str(target.file), author, "committed", environment.job.delivery)
+        must_be("activated", list(activations(ledger, cut, set(ends), PATIENCE_S)))
+    before = {partition: end - 1 for partition, end in ends.items()}
+    return Restart(Change(cut.epoch, announced, before), cut.plan, time.time() * 1000)
+
+
+def stop(environment: Environment, name: str) -> Path:
+    """Stop with a savepoint and keep it stopped; returns the savepoint's directory. Raises ClusterError."""
+    deployments, flink = Deployments(environment), FlinkCommandLine(environment)
+    with deployments.lock(name):
+        found = deployments.require(name)
+        deployments.save(found.stopped())  # first, or the keeper brings it back
+        job = found.job_ids[-1]
+        trigger = ask(environment, f"/jobs/{job}/stop", {"drain": False})["request-id"]
+        where: list[str] = []
+
+        def stopped() -> bool:
+            answer = ask(environment, f"/jobs/{job}/savepoints/{trigger}")
+            if answer["status"]["id"] == "COMPLETED":
+                where.append(location(answer["operation"]))
+            return bool(where)
+
+        settle(f"stopping job {job} with a savepoint", stopped, PATIENCE_S)
+        settle(f"the end of job {job}", lambda: flink.state(job) in ENDED, PATIENCE_S)
+    return Path("/" + where[0].removeprefix("file:").lstrip("/"))
+
+
+def location(operation: dict[str, Any]) -> str:
+    if "location" not in operation:
+        raise ClusterError(f"the savepoint failed: {str(operation.get('failure-cause', {}).get('stack-trace', ''))[:300]}")
+    return str(operation["location"])
+
+
+def ask(environment: Environment, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Of Flink's REST interface on loopback; with a body it is a POST."""
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(f"{environment.flink.url}{path}", data, {"Content-Type": "application/json"})
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=10) as response:
+            return dict(json.loads(response.read()))
+    except OSError as error:
+        raise ClusterError(f"Flink at {environment.flink.url} does not answer to {path}: {error}") from error
