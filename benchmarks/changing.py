@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import ArrayLike
 
 from benchmarks.workload import Workload
 from swapstream.models.artifact import Artifact
@@ -116,9 +117,11 @@ def latest(rows: Sequence[Row]) -> float:
     return max(float(row["written"]) for row in rows)
 
 
-def percentiles(values: Sequence[float], each: Sequence[float] = (50, 99)) -> dict[str, float]:
-    """p50, p99, …, and the largest."""
-    return {**{f"p{one:g}": float(np.percentile(values, one)) for one in each}, "max": float(max(values))}
+def percentiles(values: ArrayLike, each: Sequence[float] = (50, 99)) -> dict[str, float]:
+    """p50, p99, …, and the largest; NaN of no values."""
+    found = np.asarray(values, float)
+    found = found if found.size else np.array([np.nan])
+    return {**{f"p{one:g}": float(np.percentile(found, one)) for one in each}, "max": float(found.max())}
 
 
 def settle(what: str, ready: Callable[[], Any], seconds: float) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ from benchmarks.measure import Offsets
 from benchmarks.polling import poll
 from benchmarks.restarting import Restart, restart
 from benchmarks.workload import PARTITIONS
-from swapstream.operators.frame import Float64
+from swapstream.models.errors import ClusterError
+from swapstream.operators.frame import Bool
 from swapstream.scripts.console import say, show
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.job import cancel
@@ -89,8 +92,13 @@ class Stage(msgspec.Struct, frozen=True):
         half = -(-self.size.swaps // 2)
         return [self.small if number % 2 else self.larges[number // 2 * len(self.larges) // half] for number in range(self.size.swaps)]
 
-    def feeder(self) -> Feeder:
-        return Feeder(self.environment, DEVICES, self.size.rate * LONG_S, self.size.rate)
+    @contextmanager
+    def flowing(self) -> Iterator[None]:
+        """Readings come meanwhile. Raises ClusterError, ChildProcessError when they stopped."""
+        with Feeder(self.environment, DEVICES, self.size.rate * LONG_S, self.size.rate) as feeder:
+            yield
+            if feeder.fed:
+                raise ClusterError(f"the feeder ended after {self.size.rate * LONG_S} readings")
 
 
 class Latency(msgspec.Struct, frozen=True):
@@ -171,7 +179,7 @@ def measured(environment: Environment, path: Path, size: Size) -> tuple[Found, H
 def swapped(stage: Stage) -> tuple[list[Swap], Heard, Way]:
     """Barrier swaps while readings flow, and a listener beside them."""
     environment, (telemetry, scores) = stage.environment, ends(stage.environment)
-    with stage.feeder(), Listener(environment, scores, stage.arena.directory / "heard.npz") as listener:
+    with stage.flowing(), Listener(environment, scores, stage.arena.directory / "heard.npz") as listener:
         time.sleep(stage.size.warm_up)
         swaps = swap_all(environment, NAME, stage.targets(), stage.size.every, stage.small)
         heard = listener.heard()
@@ -186,7 +194,7 @@ def restarted(stage: Stage, swaps: list[Swap]) -> Way:
     environment, (telemetry, scores) = stage.environment, ends(stage.environment)
     small_is_next = swaps[-1].plan != stage.small.plan.digest
     done: list[Restart] = []
-    with stage.feeder():
+    with stage.flowing():
         time.sleep(STEADY_S)
         for number in range(stage.size.restarts):
             done.append(restart(environment, NAME, stage.small if (number % 2 == 0) == small_is_next else stage.larges[-1]))
@@ -200,7 +208,7 @@ def restarted(stage: Stage, swaps: list[Swap]) -> Way:
 def polled(stage: Stage) -> Way:
     """The polling rival, alone on the machine but for the cluster."""
     before = measure.ends(stage.environment, RIVAL)
-    with stage.feeder():
+    with stage.flowing():
         time.sleep(STEADY_S)
         changes = poll(stage.arena, stage.size.polls)
     found = cuts.by_partition(versions.polled(stage.environment, before))
@@ -233,17 +241,14 @@ def latencies(heard: Heard, swaps: list[Swap], warm_up: float) -> Latency:
     counted = heard.due >= heard.due.min() + warm_up * 1000
     due, waited = heard.due[counted], heard.waited[counted]
 
-    def around(some: list[Swap]) -> Any:
+    def around(some: list[Swap]) -> Bool:
         return within(due, [(swap.committed - AROUND_MS, swap.committed + AROUND_MS) for swap in some])
 
     fresh = [swap for swap in swaps if swap.fresh]
     preparing = within(due, [(swap.asked, swap.prepared) for swap in swaps])
     loading = within(due, [(swap.asked, swap.prepared) for swap in fresh])
-    return Latency(*(spread(waited[rows]) for rows in (~around(swaps) & ~preparing, around(swaps), around(fresh), loading)))
-
-
-def spread(waited: Float64) -> dict[str, float]:
-    return percentiles(waited.tolist() or [float("nan")], (50, 90, 99))
+    groups = (~around(swaps) & ~preparing, around(swaps), around(fresh), loading)
+    return Latency(*(percentiles(waited[rows], (50, 90, 99)) for rows in groups))
 
 
 def tables(found: Found, size: Size, frames: dict[str, int]) -> None:
@@ -254,6 +259,9 @@ def tables(found: Found, size: Size, frames: dict[str, int]) -> None:
         ("records lost, there twice", f"{barrier.lost:,}, {barrier.twice:,}", "0, 0"),
         ("commit to the last shard's activation, p50", f"{activation['p50']:.0f} ms", f"{GOALS['p50']:.0f} ms"),
         ("commit to the last shard's activation, p99", f"{activation['p99']:.0f} ms", f"{GOALS['p99']:.0f} ms"),
+        ("records waited for a token, longest in a shard", f"{max(swap.pause_ms for swap in found.swaps):.1f} ms", ""),
+        ("every shard prepared, p50", prepared([swap for swap in found.swaps if not swap.fresh]), ""),
+        ("every shard prepared where a large model had to be loaded, p50", prepared([swap for swap in found.swaps if swap.fresh]), ""),
         ("added to p99 latency in the second around a swap", f"{found.latency.added:.0f} ms", f"{GOALS['added']:.0f} ms"),
         ("full load, readings/s without and with models being prepared", f"{found.load.plain:,.0f}, {found.load.preparing:,.0f}", ""),
         ("less while models are being prepared", f"{found.load.drop:.1f} %", f"{GOALS['drop']:.0f} %"),
@@ -265,6 +273,10 @@ def tables(found: Found, size: Size, frames: dict[str, int]) -> None:
     show([{"ms from due to scored": name, **{key: f"{value:.0f}" for key, value in row.items()}} for name, row in spans.items()],
          ["ms from due to scored", *found.latency.elsewhere], False, "Latency, read uncommitted")
     show([compared(way) for way in found.ways], COMPARED, False, "The same change")
+
+
+def prepared(swaps: list[Swap]) -> str:
+    return f"{percentiles([swap.prepared - swap.asked for swap in swaps])['p50']:.0f} ms"
 
 
 def compared(way: Way) -> dict[str, str]:
@@ -295,10 +307,10 @@ def draw(file: Path, found: Found, heard: Heard) -> None:
     """The 99th percentile of each quarter of a second with the swaps in it, and how long each took."""
     figure = report.blank(2)
     above, below = figure.subplots(2, 1)
-    seconds = (heard.due - heard.due.min()) / 1000
-    quarter = (seconds * 4).astype(int)
-    shown = np.unique(quarter)
-    above.plot(shown / 4, [np.percentile(heard.waited[quarter == at], 99) for at in shown], label="p99")
+    order = np.argsort(heard.due)
+    quarter = ((heard.due[order] - heard.due.min()) / 250).astype(int)
+    shown, first = np.unique(quarter, return_index=True)
+    above.plot(shown / 4, [np.percentile(waited, 99) for waited in np.split(heard.waited[order], first[1:])], label="p99")
     above.vlines([(swap.committed - heard.due.min()) / 1000 for swap in found.swaps], 0, 1, "tab:orange",
                  transform=above.get_xaxis_transform(), alpha=0.4, label="swap")
     above.set(xlabel="second", ylabel="ms from due to scored", ylim=0)
