@@ -41,7 +41,7 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 class Change(msgspec.Struct, frozen=True):
-    """To a version, announced at a time in ms: of partition p it should score what comes after offset `offsets[p]`."""
+    """To a version, announced at a time in ms: of partition p it has to score what comes after offset `offsets[p]`."""
 
     version: int
     announced: float
@@ -49,8 +49,8 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Count(msgspec.Struct, frozen=True):
-    """Records in all; those scored by another version than the announced offsets imply; those for which no offsets at all could be
-    named that explain it; and those that are missing, or there twice."""
+    """Records in all; those scored by another version than the changes' offsets imply; those that are still wrong wherever else the cuts
+    might be; and those that are missing, or there twice."""
 
     records: int
     other: int

@@ -42,9 +42,9 @@ class Load(msgspec.Struct, frozen=True):
         return 100 * (1 - self.preparing / self.plain)
 
 
-def full_load(arena: Arena, deployment: str, targets: Sequence[Target], readings: int) -> tuple[str, Load]:
+def full_load(arena: Arena, deployment: str, targets: Sequence[Target], readings: int) -> Load:
     """Fill telemetry, of each target `readings` before its prepare tokens and as many behind them, start the job and let it
-    catch up; returns its Flink id too. The first fifth is there to warm up. Raises ClusterError."""
+    catch up. The first target is there to warm up: workers load ONNX Runtime then. Raises ClusterError."""
     environment = arena.environment
     cuts, scores = backlog(arena, deployment, targets, readings), environment.topics.scores.name
     before = measure.ends(environment, scores)
@@ -60,8 +60,8 @@ def full_load(arena: Arena, deployment: str, targets: Sequence[Target], readings
     total = np.cumsum(counts)
     if total[-1] != 2 * readings * len(targets):
         raise ClusterError(f"{total[-1]} of {2 * readings * len(targets)} readings were scored")
-    begin = float(appended[np.searchsorted(total, total[-1] // 5)])
-    return job, load(appended, total, begin, last, busy)
+    begin = float(appended[np.searchsorted(total, total[-1] // len(targets))])
+    return load(appended, total, begin, last, busy)
 
 
 def backlog(arena: Arena, deployment: str, targets: Sequence[Target], readings: int) -> list[Cut]:

@@ -26,12 +26,13 @@ from swapstream.scripts.publish import author_of
 
 
 class Restart(msgspec.Struct, frozen=True):
-    """The change as it was announced: where telemetry ended when the job was told to stop, since nobody can say before where it will.
-    `back`: when every shard ran under the new plan, in ms since the epoch."""
+    """The change as it was announced, where telemetry ended when the job was told to stop, and where it took place by the ledger: nobody
+    can say that before. `seconds`: from the one to when every shard had said so."""
 
-    change: Change
+    announced: Change
+    recorded: Change
     plan: str
-    back: float
+    seconds: float
 
 
 def restart(environment: Environment, name: str, target: Target) -> Restart:
@@ -44,12 +45,13 @@ def restart(environment: Environment, name: str, target: Target) -> Restart:
         savepoint = stop(environment, name)
         with Controller(environment, environment.job.namespace, name, author) as controller:
             cut = controller.arrive(target.plan.digest).cut
-        found = Deployments(environment).require(name)
-        submission = Submission(environment, found, str(savepoint))
+        submission = Submission(environment, Deployments(environment).require(name), str(savepoint))
         submission.submit(str(target.file), author, "committed", environment.job.delivery)
-        must_be("activated", list(activations(ledger, cut, set(ends), PATIENCE_S)))
-    before = {partition: end - 1 for partition, end in ends.items()}
-    return Restart(Change(cut.epoch, announced, before), cut.plan, time.time() * 1000)
+        rows = list(activations(ledger, cut, set(ends), PATIENCE_S))
+    must_be("activated", rows)
+    told, did = ({partition: first - 1 for partition, first in found} for found in
+                 (ends.items(), [(row["partition"], row["offset"]) for row in rows]))
+    return Restart(Change(cut.epoch, announced, told), Change(cut.epoch, announced, did), cut.plan, time.time() - announced / 1000)
 
 
 def stop(environment: Environment, name: str) -> Path:
