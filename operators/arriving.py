@@ -41,13 +41,14 @@ class Arrivals:
             self._looked = self._definitions.position
             found = at_arrival(self._assignment, self._definitions)
             self._coming = sorted((one for one in found if one.epoch not in self._refused), key=lambda one: one.epoch)
-        if not self._coming or self._coming[-1].epoch <= epoch:
-            return None
-        one = self._coming[-1]
-        reason = self._judge.unusable(one.plan, None, one.update)
-        if reason is None:
-            return None
-        self._coming.pop()
-        if reason:
-            self._refused.add(one.epoch)
-        return Arrived(one, reason)
+        for one in reversed(self._coming):
+            if one.epoch <= epoch:
+                break
+            reason = self._judge.unusable(one.plan, None, one.update)
+            if reason is None:  # an older one must not wait for its models
+                continue
+            self._coming.remove(one)
+            if reason:
+                self._refused.add(one.epoch)
+            return Arrived(one, reason)
+        return None

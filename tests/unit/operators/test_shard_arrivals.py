@@ -118,6 +118,18 @@ def test_records_do_not_wait_for_a_store_that_is_away() -> None:
     assert plans(worker.shard.on_frame(frame([R], first=1))) == [("two", 1, 1)]
 
 
+def test_an_older_one_does_not_wait_for_the_models_of_a_younger() -> None:
+    worker = running(ONE, TWO)
+    worker.parameters.refer(THREE)
+    arrive(worker.parameters, 1, TWO.digest)
+    arrive(worker.parameters, 2, THREE.digest)
+    worker.read()
+    assert plans(worker.shard.on_frame(frame([R]))) == [("two", 1, 0)]
+    worker.store.artifacts = {artifact.digest: artifact.encode() for artifact in THREE.models}
+    worker.time += 10
+    assert plans(worker.shard.on_frame(frame([R], first=1))) == [("three", 2, 1)]
+
+
 def test_it_releases_a_shard_that_holds_at_an_older_token() -> None:
     worker = running(ONE, TWO)
     worker.parameters.refer(THREE)
