@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
-from functools import cache
 from random import Random
+from typing import NamedTuple
 
 import msgspec
 
+from swapstream.models.errors import OutOfOrder
 from swapstream.operators.assignment import Assignment
-from swapstream.operators.definitions import Definitions
+from swapstream.operators.frame import RawFrame
+from swapstream.operators.judging import PATIENCE
 from swapstream.operators.outputs import Emission
-from swapstream.operators.pipelines import Pipelines
+from swapstream.operators.run import Run
 from swapstream.operators.shard import Shard
-from tests.simulation.world import World, plans
-from tests.support.shards import DEPLOYMENT, NAMESPACE, TOPIC, Parameters, Stored
+from tests.simulation.worker import Worker
+from tests.simulation.world import Deployment, World
+from tests.support.shards import NAMESPACE, TOPIC, Stored
+
+ROOM, LITTLE_ROOM = 2**20, 400
+"""Bytes that a shard may hold."""
+ENOUGH = 100
+"""Rounds after which something must have come to an end."""
 
 
-@cache
-def everything_loaded() -> Pipelines:
-    """Loading is not what is simulated: every worker finds the pipelines that are loaded here."""
-    parameters = Parameters()
-    parameters.publish(*plans())
-    pipelines = Pipelines(parameters.read(Definitions()), NAMESPACE)
-    for plan in plans():
-        pipelines.get(plan.digest)
-    return pipelines
+class Said(NamedTuple):
+    """What a shard sent, how far its worker had read `parameters` then, and which plans that had loaded before."""
+
+    partition: int
+    emission: Emission
+    position: int
+    loaded: frozenset[str]
 
 
-class Worker:
-    """What the shards of one Python process share."""
+class Submitted(NamedTuple):
+    """A start without state: the first record of each partition that is wanted, the end of `parameters` seen then, and how much had been
+    said before."""
 
-    def __init__(self, world: World, position: int) -> None:
-        self.definitions = world.parameters.read(Definitions(), position)
-        self.pipelines = Pipelines(self.definitions, NAMESPACE)
-        self.pipelines._loaded.update(everything_loaded()._loaded)
+    starts: tuple[int, ...]
+    end: int
+    said: int
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -41,106 +47,168 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
     position: int
     states: list[Stored]
-    outputs: int
+    said: int
 
 
 class Job:
-    """One deployment. `outputs` are what a read_committed reader would see, `ledger` what was ever written there."""
+    """One deployment's. `said` is what a read_committed reader sees, and rows of the ledger beside it; `ledger` all that was ever written
+    there; `submitted` each start without state."""
 
-    def __init__(self, world: World, rng: Random) -> None:
-        self.world, self.rng = world, rng
-        self.outputs: list[tuple[int, Emission]] = []
+    def __init__(self, world: World, whose: Deployment, rng: Random, kind: type[Shard] = Shard, room: int = ROOM) -> None:
+        self.world, self.whose, self.rng, self.kind, self.room = world, whose, rng, kind, room
+        self.said: list[Said] = []
         self.ledger: list[Emission] = []
-        self.restarts: list[list[int]] = [[] for _ in world.logs]
-        self._submit(world.submit_end, [0] * len(world.logs))
+        self.submitted: list[Submitted] = []
+        self.away: set[str] = set()
+        end = rng.choice((world.submit_end, rng.randint(world.submit_end, world.parameters.end)))
+        self._submit(Submitted((0,) * len(world.logs), end, 0))
+
+    # -- what can happen
 
     def take(self, partition: int, size: int) -> bool:
-        """The next frame of a shard, if there is one."""
+        """The next frame of a shard, if there is one. A shard that would hold too much fails, and the job with it."""
         shard = self.shards[partition]
-        raw = self.world.frame(partition, max(shard.head.last + 1, self.starts[partition]), size)
+        raw = self.world.frame(partition, max(shard.last + 1, self.submitted[-1].starts[partition]), size)
         if raw is not None:
-            self._carry(partition, shard.on_frame(raw))
+            try:
+                self._call(partition, raw)
+            except OutOfOrder:
+                assert shard.holding.size > self.room, "it had room"
+                self.crash()
         return raw is not None
 
-    def tick(self, partition: int) -> None:
-        self._carry(partition, self.shards[partition].on_timer())
+    def tick(self, partition: int, times: int = 1) -> None:
+        """The timer calls; a shard that knows all there is to know must not hold any longer (C4)."""
+        shard = self.shards[partition]
+        for _ in range(times):
+            self._call(partition)
+            if not shard.waiting:
+                break
+        assert not shard.holding or self.lacks(self.homes[partition]), f"shard {partition} holds for no reason"
 
-    def define(self, worker: Worker, count: int) -> None:
+    def lacks(self, worker: Worker) -> bool:
+        """Whether there is anything that a shard of this worker may have to wait for."""
+        unread = worker.definitions.position < self.world.parameters.end
+        return unread or not worker.pipelines.idle or self.whose.forged
+
+    def read(self, partition: int, count: int) -> None:
         """A worker reads some more of `parameters`."""
-        end = min(self.world.parameters.end, worker.definitions.position + count)
-        self.world.parameters.read(worker.definitions, end)
+        self.homes[partition].read(count)
+
+    def load(self, partition: int) -> None:
+        """A worker's thread is done with what it was asked for."""
+        self.homes[partition].pipelines.load()
+
+    def outage(self) -> None:
+        """The store goes away, or comes back."""
+        if self.away:
+            self.away.clear()
+        else:
+            self.away.update(self.world.referred)
 
     def save(self) -> None:
         """A checkpoint; at its barrier every worker has read the same of `parameters`. What was gathered is what there is."""
-        position = max(worker.definitions.position for worker in self.workers)
-        for worker in self.workers:
-            self.world.parameters.read(worker.definitions, position)
-        self.checkpoint = Checkpoint(position, [state.copy() for state in self.states], len(self.outputs))
+        position = max(worker.definitions.position for worker in self.homes)
+        for worker in self.homes:
+            worker.read(position - worker.definitions.position)
+        self.checkpoint = Checkpoint(position, [state.copy() for state in self.states], len(self.said))
         partition = self.rng.randrange(len(self.shards))
-        assert self._restored(partition, self.workers[0]).snapshot() == self.shards[partition].snapshot()
+        assert self._restored(partition, self.homes[partition]).snapshot() == self.shards[partition].snapshot()
 
     def crash(self) -> None:
         """Everything since the checkpoint is lost and read again, by any number of workers."""
-        del self.outputs[self.checkpoint.outputs :]
+        del self.said[self.checkpoint.said :]
         self._deploy()
 
     def start_anew(self) -> None:
-        """Cancelled at a checkpoint, and submitted again without state at the first record that was not answered."""
+        """Cancelled at a checkpoint, and submitted again without state at the first record that was not answered. Whoever submits
+        sees at least the cut maps of the tokens before."""
         self.save()
-        starts = [
-            int(shard.holding.frames[0].offsets[0]) if shard.holding else max(shard.head.last + 1, start)
-            for shard, start in zip(self.shards, self.starts, strict=True)
-        ]
-        for partition, start in enumerate(starts):
-            self.restarts[partition].append(start)
-        self._submit(self.world.parameters.end, starts)
+        starts = tuple(
+            int(shard.holding.frames[0].offsets[0]) if shard.holding else max(shard.last + 1, start)
+            for shard, start in zip(self.shards, self.submitted[-1].starts, strict=True)
+        )
+        cuts = [one.at + 1 for one in self.whose.begun.values() if one.offsets and any(one.offsets[p] < at for p, at in enumerate(starts))]
+        end = self.rng.randint(max(self.checkpoint.position, self.submitted[-1].end, *cuts, 0), self.world.parameters.end)
+        self._submit(Submitted(starts, end, len(self.said)))
 
     def finish(self) -> None:
-        """Read everything, answer everything."""
-        for worker in self.workers:
-            self.world.parameters.read(worker.definitions)
-        for partition, shard in enumerate(self.shards):
-            while self.take(partition, self.rng.randint(1, 20)):
-                pass
-            self.tick(partition)
-            assert not shard.waiting
+        """Read everything, load everything, answer everything: restarted with enough room for any frame."""
+        self.room = ROOM
+        self.assignment = msgspec.structs.replace(self.assignment, max_held=ROOM)
+        self.crash()
+        for _ in range(ENOUGH):
+            for partition in range(len(self.shards)):
+                self.homes[partition].read_all()
+                self.settle(partition)
+            if sum(self.take(partition, self.rng.randint(1, 20)) for partition in range(len(self.shards))) == 0:
+                return
+        raise AssertionError("it never comes to an end")
 
-    def _submit(self, parameters_end: int, starts: list[int]) -> None:
-        self.assignment = Assignment(NAMESPACE, DEPLOYMENT, TOPIC, self.world.first.digest, parameters_end)
-        self.starts = starts
-        self.checkpoint = Checkpoint(0, [Stored() for _ in starts], len(self.outputs))
+    def settle(self, partition: int) -> None:
+        """Long enough for everything, in a worker that has read what it needs."""
+        for _ in range(ENOUGH):
+            self.tick(partition)
+            if not self.shards[partition].waiting:
+                return
+            if self.homes[partition].pipelines.idle:
+                self.tick(partition, PATIENCE)
+            self.load(partition)
+        raise AssertionError(f"shard {partition} waits for ever")
+
+    # -- how it runs
+
+    def _submit(self, submitted: Submitted) -> None:
+        self.submitted.append(submitted)
+        whose = self.whose
+        self.assignment = Assignment(NAMESPACE, whose.name, TOPIC, whose.first.digest, submitted.end, max_held=self.room)
+        self.checkpoint = Checkpoint(0, [Stored() for _ in submitted.starts], len(self.said))
         self._deploy()
 
     def _deploy(self) -> None:
-        """Shards on one to three workers, from the checkpoint."""
-        self.workers = [Worker(self.world, self.checkpoint.position) for _ in range(self.rng.randint(1, 3))]
+        """Shards on one to three workers, from the checkpoint. What they need of the store they get: a restart outlasts its outage."""
+        self.away.clear()
+        workers = [Worker(self.world, self.checkpoint.position, self.away) for _ in range(self.rng.randint(1, 3))]
         self.states = [state.copy() for state in self.checkpoint.states]
-        self.shards = [self._restored(p, self.rng.choice(self.workers)) for p in range(len(self.states))]
+        self.homes = [self.rng.choice(workers) for _ in self.states]
+        self.shards = [self._restored(partition, worker) for partition, worker in enumerate(self.homes)]
 
     def _restored(self, partition: int, worker: Worker) -> Shard:
-        shard = Shard(partition, self.assignment, worker.definitions, worker.pipelines)
+        shard = self.kind(partition, self.assignment, worker.definitions, worker.pipelines, Run(blocking=False))  # type: ignore[arg-type]
         self.states[partition].restore(shard)
         return shard
 
-    def _carry(self, partition: int, emissions: list[Emission]) -> None:
-        self.states[partition].write(self.shards[partition].changes())
+    def _call(self, partition: int, raw: RawFrame | None = None) -> None:
+        """A frame, or the timer; what changed is written, what is sent is noted."""
+        shard, worker = self.shards[partition], self.homes[partition]
+        loaded = frozenset(worker.pipelines.loaded)
+        emissions = shard.on_timer() if raw is None else shard.on_frame(raw)
+        assert raw is None or held(shard) <= self.room + bytes_of(raw), f"shard {partition} holds {held(shard)} bytes"
+        self.states[partition].write(shard.changes())
+        self.said += [Said(partition, emission, worker.definitions.position, loaded) for emission in emissions]
         self.ledger += [emission for emission in emissions if emission.role == "ledger"]
-        self.outputs += [(partition, emission) for emission in emissions if emission.role != "ledger"]
 
 
-def one_by_one(world: World, restarts: list[list[int]]) -> Job:
+def held(shard: Shard) -> int:
+    return sum(bytes_of(raw) for raw in shard.holding.frames)
+
+
+def bytes_of(raw: RawFrame) -> int:
+    return sum(len(payload or b"") for payload in raw.payloads)
+
+
+def one_by_one(job: Job) -> Job:
     """The same without any crash, each record a frame by itself and all of `parameters` read before; where a job started
     anew it starts anew as well, since that is where state is lost."""
-    job = Job(world, Random(0))
-    for worker in job.workers:
-        world.parameters.read(worker.definitions)
-    for partition, log in enumerate(world.logs):
-        places = list(restarts[partition])
-        for entry in log:
-            while places and places[0] <= entry.offset:
-                places.pop(0)
-                job.assignment = msgspec.structs.replace(job.assignment, parameters_end=world.parameters.end)
-                job.shards[partition] = Shard(partition, job.assignment, job.workers[0].definitions, job.workers[0].pipelines)
-                job.starts[partition] = entry.offset
-            job.take(partition, 1)
-    return job
+    calm = Job(job.world, job.whose, Random(0))
+    calm.submitted.clear()
+    for number, submitted in enumerate(job.submitted):
+        calm._submit(submitted)
+        ends = job.submitted[number + 1].starts if number + 1 < len(job.submitted) else (10**9,) * len(submitted.starts)
+        for partition, end in enumerate(ends):
+            calm.homes[partition].read_all()
+            for entry in job.world.logs[partition]:
+                if submitted.starts[partition] <= entry.offset < end:
+                    calm.take(partition, 1)
+                    calm.settle(partition)
+    return calm

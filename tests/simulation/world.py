@@ -1,141 +1,271 @@
-"""A made-up past: the logs of some partitions, `parameters`, and what contracts C1 and C5 say must become of each record."""
+"""A made-up past: telemetry of some partitions, `parameters`, and what controllers and others wrote to both, in order."""
 
 from __future__ import annotations
 
-from functools import cache
 from random import Random
 
 import msgspec
 
+from swapstream.operators.abort import Abort
+from swapstream.operators.cut import Cut
 from swapstream.operators.frame import RawFrame
-from tests.support.shards import EWM, Deployable, Parameters, belt, deployable, fan, frame, reading, route, token
+from swapstream.operators.signing import Signer
+from swapstream.operators.update import UpdateCut
+from tests.simulation.catalogue import DEVICES, plans, update_of
+from tests.support.shards import NAMESPACE, TOPIC, Deployable, Parameters, belt, fan, frame, reading, token
 
-DEVICES = ("pump-1", "pump-2", "fan-1", "fan-2")
 BAD = (None, b"", b"{", b"\xc0", msgspec.msgpack.encode({"device": "", "time": 1, "values": [1.0, 2.0]}))
+NAMES = ("detect", "second")
+ANN, BOB, EVE = (Signer.from_seed(bytes([number]) * 32) for number in (1, 2, 3))
+FAR = 1_000_000
+CALM, CHANCES = 0.3, (30, 12, 13, 5, 5, 4, 4, 6, 14, 2)
 
 
-OF = {"s:1": "fans"}
-FANS = route(type="fans", champion="s:1")
-BELTS = route("pump-*", type="belts", champion="b:1", canary="d:1")
+class Begin(msgspec.Struct, frozen=True):
+    """A plan that a controller began. `at`: where its cut lies on `parameters`; `end`: how far that must be read to judge it; `offsets` of
+    its tokens by partition, None at arrival; `carried`: it is an update."""
 
-
-@cache
-def plans() -> tuple[Deployable, ...]:
-    """Plans that differ in models, extractor, state, routes and schema."""
-    return (
-        deployable("plain", champion="a:1"),
-        deployable("smooth", extractor=EWM, champion="b:1", challengers=("c:1", "d:1")),
-        deployable("smooth again", extractor=EWM, champion="c:1", threshold=0.5),
-        deployable("both", extractor=("identity", *EWM), champion="e:1", canary="f:1"),
-        deployable("routed", routes=(route("pump-*", champion="a:2"), route("fan-1", champion="a:1", canary="a:2"))),
-        deployable("archive", extractor=EWM),
-        deployable("wide", schema="wide", champion="w:1"),
-        deployable("typed", schema=("pumps", "fans"), extractor=EWM, of=OF, routes=(FANS,), champion="b:1"),
-        deployable("machines", schema=("belts", "fans", "pumps"), extractor=EWM, of=OF, routes=(FANS, BELTS), champion="c:1"),
-        deployable("columns", schema="belts", extractor=EWM, champion="b:1", challengers=("c:1",)),
-    )
+    epoch: int
+    plan: Deployable
+    at: int
+    end: int
+    offsets: dict[int, int] | None
+    carried: bool = False
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """A record of a partition. `schema`: which one it fits, and which of its `readings` are good; `swap`: the epoch and plan
-    that begin after it."""
+    """A record of a partition, written when `parameters` ended at `written`.
+
+    `schema`: which one it fits, with `readings`, the device of each and whether it is good. `junk`: it is nothing at all. Otherwise
+    it is a token, of no effect unless `begins` (by deployment the epoch that it begins) or `asks` (a deployment) says so.
+    """
 
     offset: int
     payload: bytes | None
+    written: int
     schema: str = ""
-    readings: tuple[bool, ...] = (False,)
-    junk: bool = True
-    swap: tuple[int, Deployable] | None = None
+    readings: tuple[tuple[str, bool], ...] = ()
+    junk: bool = False
+    begins: dict[str, int] = {}
+    asks: str = ""
+
+
+class Deployment:
+    """What its controllers did, by epoch; `aborts`: where on `parameters`; `forged`: there are tokens that are waited for in vain."""
+
+    def __init__(self, name: str, first: Deployable) -> None:
+        self.name, self.first = name, first
+        self.epoch = 0
+        self.begun: dict[int, Begin] = {}
+        self.aborts: dict[int, int] = {}
+        self.forged = False
+
+    @property
+    def settled_by_logs(self) -> bool:
+        """Whether nothing depends on when a shard sees what."""
+        return not self.aborts and all(one.offsets is not None and not one.carried for one in self.begun.values())
 
 
 class World:
-    """Everything that was ever written, made from a seed."""
+    """Everything that was ever written, made from a seed. `referred`: plans whose models lie in a store; `revoked`: where on
+    `parameters` the first key was, if it was."""
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
-        self.parameters = Parameters()
-        self.logs: list[list[Entry]] = [[] for _ in range(rng.randint(1, 3))]
+        self.signed, calm = rng.random() < 0.5, rng.random() < CALM
+        self.parameters = Parameters(ANN if self.signed else None)
+        self.logs: list[list[Entry]] = [[] for _ in range(rng.choice((1, 2, 2, 3)))]
         self.ends = [rng.randint(0, 5) for _ in self.logs]
-        self.epoch = 0
-        self.first, *rest = rng.sample(plans(), rng.randint(2, len(plans())))
-        self.submit_end = self.parameters.publish(self.first)
-        self.published, self.unpublished = [self.first], rest
-        for _ in range(rng.randint(5, 30)):
-            rng.choice((self.telemetry, self.telemetry, self.publish, self.swap, self.nuisance))()
+        self.unpublished = rng.sample(plans(), rng.randint(2, 5))
+        self.published: list[Deployable] = []
+        self.referred: set[str] = set()
+        self.revoked = FAR
+        self.publish()
+        names = NAMES[: rng.choice((1, 1, 2))]
+        self.deployments = [Deployment(name, rng.choice(self.published)) for name in names]
+        self.submit_end = self.parameters.end
+        acts = (self.telemetry, self.publish, self.swap, self.prepare, self.update, self.arrive, self.arrive_update, self.abort,
+                self.nuisance, self.rotate)  # fmt: skip
+        quiet = (self.update, self.arrive, self.arrive_update, self.abort)
+        chances = [0 if calm and act in quiet else chance for act, chance in zip(acts, CHANCES, strict=True)]
+        for act in rng.choices(acts, chances, k=rng.randint(6, 22)):
+            act()
+
+    # -- telemetry
 
     def telemetry(self) -> None:
-        for _ in range(self.rng.randint(1, 12)):
-            partition, chance = self.rng.randrange(len(self.logs)), self.rng.random()
+        for _ in range(self.rng.randint(1, 8)):
+            partition, chance, device = self.rng.randrange(len(self.logs)), self.rng.random(), self.rng.choice(DEVICES)
             if chance < 0.1:
-                self._append(partition, self.rng.choice(BAD))
+                self._append(partition, self.rng.choice(BAD), junk=True)
             elif chance < 0.2:
-                self._append(partition, fan(self.rng.choice(DEVICES), self.rng.gauss(0, 2)), "fans", (True,))
-            elif chance < 0.35:
-                self._append(partition, *self._columns())
+                self._append(partition, fan(device, self.rng.gauss(0, 2)), schema="fans", readings=((device, True),))
+            elif chance < 0.3:
+                self._columns(partition)
             else:
-                self._append(partition, reading(self.rng.choice(DEVICES), self._values()), "pumps", (True,))
+                self._append(partition, reading(device, self._values()), schema="pumps", readings=((device, True),))
 
     def _values(self) -> list[float]:
         return [self.rng.gauss(0, 2), self.rng.gauss(0, 2)]
 
-    def _columns(self) -> tuple[bytes, str, tuple[bool, ...]]:
-        """A message of several readings, of one device or of many, now and then with a bad one."""
-        good = tuple(self.rng.random() < 0.9 for _ in range(self.rng.randint(1, 6)))
-        values = [self._values() if fine else [float("nan"), 1.0] for fine in good]
+    def _columns(self, partition: int) -> None:
+        """A message of several readings, now and then with a bad one."""
+        good = [self.rng.random() < 0.9 for _ in range(self.rng.randint(1, 4))]
         devices = self.rng.choices(DEVICES, k=len(good))
-        return belt(devices if self.rng.random() < 0.5 else devices[0], values), "belts", good
+        payload = belt(devices, [self._values() if fine else [float("nan"), 1.0] for fine in good])
+        self._append(partition, payload, schema="belts", readings=tuple(zip(devices, good, strict=True)))
+
+    # -- controllers
 
     def publish(self) -> None:
         if self.unpublished:
-            self.published.append(self.unpublished.pop())
-            self.parameters.publish(self.published[-1])
+            one = self.unpublished.pop()
+            self.published.append(one)
+            if self.published[1:] and self.rng.random() < 0.3:
+                self.referred.add(one.digest)
+                self.parameters.refer(one)
+            else:
+                self.parameters.publish(one)
 
     def swap(self) -> None:
-        """All tokens and the cut map, as the controller writes them."""
-        self.epoch += self.rng.randint(1, 2)
-        plan, end = self.rng.choice(self.published), self.parameters.end
-        offsets = {
+        """All tokens and the cut map; sometimes the controller does it twice."""
+        whose, plan, end = self._next()
+        offsets = self._tokens(whose, plan, end)
+        cut = self._cut(whose, plan, offsets)
+        at = self.parameters.define("cut", cut.name, cut.encode())
+        whose.begun[whose.epoch] = Begin(whose.epoch, plan, at, end, offsets)
+        if self.rng.random() < 0.15:
+            self._tokens(whose, plan, end, effect=False)
+
+    def update(self) -> None:
+        """The same of a plan that need not be defined: the tokens carry it. Its schema has to be."""
+        whose, plan, end = self._next(update=True)
+        body = update_of(plan.digest)
+        offsets = self._tokens(whose, plan, end, kind="update", body=body)
+        at = self._update_cut(self._cut(whose, plan, offsets), body)
+        whose.begun[whose.epoch] = Begin(whose.epoch, plan, at, end, offsets, carried=True)
+
+    def arrive(self) -> None:
+        whose, plan, end = self._next()
+        cut = self._cut(whose, plan)
+        at = self.parameters.define("cut", cut.name, cut.encode())
+        whose.begun[whose.epoch] = Begin(whose.epoch, plan, at, end, None)
+
+    def arrive_update(self) -> None:
+        whose, plan, end = self._next(update=True)
+        at = self._update_cut(self._cut(whose, plan), update_of(plan.digest))
+        whose.begun[whose.epoch] = Begin(whose.epoch, plan, at, end, None, carried=True)
+
+    def prepare(self) -> None:
+        """Asks what would be answered to the next swap."""
+        whose, plan = self.rng.choice(self.deployments), self.rng.choice(self.published)
+        for partition in range(len(self.logs)):
+            self._append(partition, self._token(whose, whose.epoch + 1, plan.digest, partition, kind="prepare"), asks=whose.name)
+
+    def abort(self) -> None:
+        """Of the last swap, if that was one by tokens."""
+        whose = self.rng.choice(self.deployments)
+        last = whose.begun.get(whose.epoch)
+        if last and last.offsets is not None and whose.epoch not in whose.aborts:
+            one = Abort(NAMESPACE, whose.name, whose.epoch)
+            whose.aborts[whose.epoch] = self.parameters.define("abort", one.name, one.encode())
+
+    def rotate(self) -> None:
+        """Another key signs from now on; the one before is worth nothing any more."""
+        if self.parameters.signer is ANN:
+            self.parameters.tell("trust", BOB)
+            self.parameters.signer = BOB
+            self.revoked = self.parameters.tell("revoke", ANN)
+
+    def _next(self, update: bool = False) -> tuple[Deployment, Deployable, int]:
+        """Whose next epoch begins which plan, judged by what lies below the end of `parameters`."""
+        whose = self.rng.choice(self.deployments)
+        whose.epoch += self.rng.randint(1, 2)
+        known = {schema.name for one in self.published for schema in one.schemas}
+        able = [one for one in plans() if {schema.name for schema in one.schemas} <= known] if update else self.published
+        return whose, self.rng.choice(able), self.parameters.end
+
+    def _tokens(self, whose: Deployment, plan: Deployable, end: int, effect: bool = True, **changes: object) -> dict[int, int]:
+        begins = {whose.name: whose.epoch} if effect else {}
+        return {
             partition: self._append(
-                partition, token(self.epoch, plan.digest, end, partition), junk=False, swap=(self.epoch, plan)
+                partition, self._token(whose, whose.epoch, plan.digest, partition, parameters_end=end, **changes), begins=begins
             )
             for partition in range(len(self.logs))
         }
-        self.parameters.cut(self.epoch, plan.digest, offsets)
+
+    def _token(self, whose: Deployment, epoch: int, plan: str, partition: int, **changes: object) -> bytes:
+        """As the deployment's controller writes it now, but for changes."""
+        signer = changes.pop("signer", self.parameters.signer)
+        made = {"parameters_end": self.parameters.end, "deployment": whose.name, **changes}
+        return token(epoch, plan, partition=partition, signer=signer, **made)  # type: ignore[arg-type]
+
+    def _cut(self, whose: Deployment, plan: Deployable, offsets: dict[int, int] | None = None) -> Cut:
+        return Cut(NAMESPACE, whose.name, whose.epoch, plan.digest, TOPIC, offsets or {}, arrival=offsets is None)
+
+    def _update_cut(self, cut: Cut, body: bytes) -> int:
+        return self.parameters.define("update", cut.deployment, UpdateCut(cut.encode(), body).encode())
+
+    # -- others
 
     def nuisance(self) -> None:
-        """Tokens that must have no effect, and bytes that are none; bad records of `parameters`."""
-        partition, plan = self.rng.randrange(len(self.logs)), self.rng.choice(self.published).digest
-        late = self.unpublished[-1].digest if self.unpublished else "0" * 64
-        end, far = self.parameters.end, 1_000_000
-        junk, payload = self.rng.choice(
-            [
-                (False, token(self.epoch, plan, end, partition)),
-                (False, token(0, plan, far, partition)),
-                (False, token(self.epoch + 1, late, end, partition)),
-                (False, token(self.epoch + 1, plan, far, partition, deployment="another")),
-                (False, token(self.epoch + 1, plan, far, partition, namespace="alice")),
-                (False, token(self.epoch + 1, plan, far, partition + 1)),
-                (False, token(self.epoch + 1, plan, far, partition, topic="another")),
-                (True, token(self.epoch + 1, plan, end, partition)[:-9]),
-                (True, b"\xc1"),
-            ]
-        )
-        self._append(partition, payload, junk=junk)
-        self.parameters.write(self.rng.choice((None, b"nonsense", b"\xc1\x91")))
-        self.parameters.define("cut", "detect:99", b"no cut map")
+        """What must have no effect."""
+        self.rng.choice((self._stale, self._foreign, self._conflicting, self._undefined, self._broken, self._forged))()
+        if self.rng.random() < 0.3:
+            self.parameters.write(self.rng.choice((None, b"nonsense", b"\xc1\x91")))
 
-    def _append(
-        self,
-        partition: int,
-        payload: bytes | None,
-        schema: str = "",
-        readings: tuple[bool, ...] = (False,),
-        junk: bool = True,
-        swap: tuple[int, Deployable] | None = None,
-    ) -> int:
+    def _stale(self) -> None:
+        """An epoch that began long ago, or none."""
+        whose = self.rng.choice(self.deployments)
+        epoch = self.rng.choice((0, *(one.epoch for one in whose.begun.values() if one.offsets)))
+        self._stray(whose, epoch, self.rng.choice(self.published).digest, parameters_end=self.rng.choice((self.parameters.end, FAR)))
+
+    def _foreign(self) -> None:
+        """For another deployment, namespace, topic or partition, from which nothing is known here."""
+        plan, partition = self.rng.choice(self.published).digest, self.rng.randrange(len(self.logs))
+        elsewhere = self.rng.choice(({"deployment": "nobody"}, {"namespace": "alice"}, {"topic": "another"}, {"partition": partition + 1}))
+        made = {"partition": partition, "parameters_end": FAR, "deployment": self.deployments[0].name, **elsewhere}
+        self._append(partition, token(99, plan, signer=self.parameters.signer, **made))  # type: ignore[arg-type]
+
+    def _conflicting(self) -> None:
+        """The newest epoch again, perhaps with another plan; its cut map comes too late."""
+        whose, plan = self.rng.choice(self.deployments), self.rng.choice(self.published)
+        last = whose.begun.get(whose.epoch)
+        if last and last.offsets and not last.carried:
+            cut = self._cut(whose, plan, self._tokens(whose, plan, self.parameters.end, effect=False))
+            self.parameters.define("cut", cut.name, cut.encode())
+
+    def _undefined(self) -> None:
+        """A plan that is not defined, or will be."""
+        late = self.unpublished[-1].digest if self.unpublished else "0" * 64
+        whose = self.rng.choice(self.deployments)
+        self._stray(whose, whose.epoch + 1, late)
+
+    def _broken(self) -> None:
+        """Bytes that begin like a token and are none."""
+        whole = self._token(self.deployments[0], 99, self.published[0].digest, 0)
+        self._append(self.rng.randrange(len(self.logs)), self.rng.choice((whole[:-9], b"\xc1")), junk=True)
+
+    def _forged(self) -> None:
+        """Nobody signed it, or a stranger, or, since the keys were changed, one who once could; some name a time that never comes."""
+        if not self.signed:
+            return
+        whose, plan = self.rng.choice(self.deployments), self.rng.choice(self.published).digest
+        signer = self.rng.choice((None, EVE, ANN if self.parameters.signer is BOB else EVE))
+        end = self.rng.choice((0, self.parameters.end, self.parameters.end, FAR)) if signer is not ANN else self.parameters.end
+        whose.forged |= end == FAR
+        self._stray(whose, whose.epoch + 1, plan, parameters_end=end, signer=signer, kind=self.rng.choice(("swap", "swap", "prepare")))
+
+    def _stray(self, whose: Deployment, epoch: int, plan: str, **changes: object) -> None:
+        partition = self.rng.randrange(len(self.logs))
+        self._append(partition, self._token(whose, epoch, plan, partition, **changes))
+
+    # -- the log
+
+    def _append(self, partition: int, payload: bytes | None, **about: object) -> int:
         """Offsets have holes: transactions leave markers."""
         offset = self.ends[partition]
-        self.logs[partition].append(Entry(offset, payload, schema, readings, junk, swap))
+        self.logs[partition].append(Entry(offset, payload, self.parameters.end, **about))  # type: ignore[arg-type]
         self.ends[partition] = offset + self.rng.choice((1, 1, 1, 2, 5))
         return offset
 
@@ -144,20 +274,3 @@ class World:
         found = [entry for entry in self.logs[partition] if entry.offset >= start][:size]
         offsets = [entry.offset for entry in found]
         return frame([entry.payload for entry in found], partition=partition, offsets=offsets) if found else None
-
-    def oracle(self) -> dict[tuple[int, int, int | None], tuple[str, int, str]]:
-        """(partition, offset, index) → where the reading must end, under which epoch and plan: C1 and C5. What can't be read
-        at all has no index."""
-        expected: dict[tuple[int, int, int | None], tuple[str, int, str]] = {}
-        for partition, log in enumerate(self.logs):
-            epoch, plan = 0, self.first
-            for entry in log:
-                if entry.swap:
-                    epoch, plan = entry.swap
-                elif entry.schema in [schema.name for schema in plan.schemas]:
-                    for index, good in enumerate(entry.readings):
-                        end = ("answered", epoch, plan.digest) if good else ("dead", 0, "")
-                        expected[partition, entry.offset, index] = end
-                elif entry.schema or entry.junk:
-                    expected[partition, entry.offset, None] = ("dead", 0, "")
-        return expected

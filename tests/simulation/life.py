@@ -1,0 +1,70 @@
+"""One seed: a world, the jobs of its deployments, and what must be true of each in the end."""
+
+from __future__ import annotations
+
+from random import Random
+
+from swapstream.operators.shard import Shard
+from tests.simulation.job import LITTLE_ROOM, ROOM, Job, one_by_one
+from tests.simulation.observed import Observed, answers
+from tests.simulation.oracle import check_held, check_prepared, expected
+from tests.simulation.world import World
+
+TWICE = 4
+"""Of so many seeds one is also run record by record, and all bits are compared (C6)."""
+
+
+def replay(seed: int) -> str:
+    """The command that runs a seed again."""
+    return f".venv/bin/python -m tests.simulation --seeds {seed}"
+
+
+def live_through(seed: int, kind: type[Shard] = Shard) -> None:
+    """Raises whatever goes wrong."""
+    rng = Random(seed)
+    world = World(rng)
+    for whose in world.deployments:
+        job = Job(world, whose, rng, kind, rng.choice((LITTLE_ROOM, ROOM, ROOM, ROOM)))
+        for _ in range(rng.randint(8, 40)):
+            event(job, rng)
+        job.finish()
+        check(job)
+        if seed % TWICE == 0 and whose.settled_by_logs:
+            compare(job, one_by_one(job))
+
+
+def event(job: Job, rng: Random) -> None:
+    """One thing that can happen to a job."""
+    partition, chance = rng.randrange(len(job.shards)), rng.random()
+    if chance < 0.42:
+        job.take(partition, rng.choice((1, 2, 5, 20)))
+    elif chance < 0.6:
+        job.read(partition, rng.randint(1, 8))
+    elif chance < 0.7:
+        job.load(partition)
+    elif chance < 0.8:
+        job.tick(partition)
+    elif chance < 0.83:
+        job.outage()
+    elif chance < 0.91:
+        job.save()
+    elif chance < 0.98:
+        job.crash()
+    else:
+        job.start_anew()
+
+
+def check(job: Job) -> None:
+    """C1, C4 and C5."""
+    seen = Observed(job)
+    found, wanted = seen.ends(), expected(job, seen)
+    wrong = sorted(found.items() ^ wanted.items(), key=lambda one: [-1 if part is None else part for part in one[0]])
+    assert not wrong, f"{job.whose.name} at {wrong[0][0]}: {found.get(wrong[0][0])} and not {wanted.get(wrong[0][0])}"
+    check_held(job, seen)
+    check_prepared(job, seen)
+
+
+def compare(job: Job, calm: Job) -> None:
+    """Neither frames nor crashes change a bit, nor what is said of tokens."""
+    assert Observed(job).rows == Observed(calm).rows
+    assert answers(job.ledger) == answers(calm.ledger)

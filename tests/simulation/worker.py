@@ -1,0 +1,63 @@
+"""What the shards of one Python process share: what it has read of `parameters`, and what it has loaded."""
+
+from __future__ import annotations
+
+from swapstream.models.errors import Unavailable
+from swapstream.operators.definitions import Definitions
+from swapstream.operators.pipeline import Pipeline
+from tests.simulation.catalogue import pipelines
+from tests.simulation.world import World
+
+
+class Loading:
+    """Stands for Pipelines, whose thread would make a seed run otherwise each time: what is asked for is there when `load` says so, and
+    not while its store is `away`."""
+
+    def __init__(self, away: set[str]) -> None:
+        self.away = away
+        self.asked: set[str] = set()
+        self.loaded: set[str] = set()
+
+    @property
+    def idle(self) -> bool:
+        return self.asked <= self.loaded
+
+    def load(self) -> None:
+        self.loaded |= self.asked - self.away
+
+    def prepare(self, digest: str) -> None:
+        self.asked.add(digest)
+
+    def ready(self, digest: str) -> bool:
+        self.prepare(digest)
+        return digest in self.loaded
+
+    def verdict(self, digest: str) -> str | None:
+        return pipelines()[digest].refusal if digest in self.loaded else None
+
+    def get(self, digest: str) -> Pipeline:
+        if digest not in self.loaded and digest in self.away:
+            raise Unavailable(f"the store with plan {digest[:12]}… is away")
+        self.loaded.add(digest)
+        return pipelines()[digest]
+
+    def carry(self, update: bytes) -> str:
+        """Its models come with it, whatever store is away."""
+        found = next(one.digest for one in pipelines().values() if one.plan.encode() in update)
+        self.loaded.add(found)
+        return found
+
+
+class Worker:
+    """Has read `parameters` up to `definitions.position`."""
+
+    def __init__(self, world: World, position: int, away: set[str]) -> None:
+        self.world = world
+        self.definitions = world.parameters.read(Definitions(), position)
+        self.pipelines = Loading(away)
+
+    def read(self, count: int) -> None:
+        self.world.parameters.read(self.definitions, min(self.world.parameters.end, self.definitions.position + count))
+
+    def read_all(self) -> None:
+        self.world.parameters.read(self.definitions)
