@@ -125,6 +125,10 @@ class Judge:
             return str(error)
         return ""
 
+    def in_vain(self, plan: str) -> bool:
+        """Whether loading a plan has come to an end, and its models are not here."""
+        return bool(self._pipelines.verdict(plan))
+
     def _effect(self, token: Token, envelope: Envelope, offset: int, standing: Standing) -> Verdict:
         """Of a token that begins a plan."""
         if unread := self._unread(token, envelope, offset, standing):

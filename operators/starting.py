@@ -23,8 +23,8 @@ def first_plan(
 ) -> Beginning | None:
     """For the record at `offset`: the newest cut's before it whose plan can be run; of those at arrival, and of the updates, too.
 
-    None while that can't be told: a model is not here yet, and no abort came. A plan given at submit that can't be run is returned
-    all the same.
+    None while that can't be told: it is being loaded, or a model's store is away and no abort came. A plan given at submit that can't
+    be run is returned all the same.
     """
     ours = (assignment.namespace, assignment.deployment)
     found = [Beginning(cut.epoch, cut.plan) for cut in definitions.cuts(*ours)
@@ -37,7 +37,7 @@ def first_plan(
         unusable = judge.unusable(one.plan, None, one.update)
         if unusable == "":
             return one
-        if unusable is None and not definitions.aborted(*ours, one.epoch):
+        if unusable is None and not (definitions.aborted(*ours, one.epoch) and judge.in_vain(one.plan)):
             return None
     return Beginning(0, assignment.plan) if judge.unusable(assignment.plan) is not None else None
 

@@ -131,6 +131,17 @@ def test_but_it_does_where_an_abort_has_come() -> None:
     assert plans(worker.shard.on_frame(frame([R], first=4))) == [("one", 0, 4)]
 
 
+def test_an_abort_lets_a_start_pass_over_nothing_that_is_only_being_loaded() -> None:
+    parameters = parameters_of(ONE, TWO)
+    parameters.cut(1, TWO.digest, {0: 3})
+    abort(parameters)
+    worker = Worker(parameters, ONE.digest, blocking=False)
+    worker.read()
+    out = worker.shard.on_frame(frame([R], first=4))
+    worker.pipelines.get(TWO.digest)
+    assert plans([*out, *worker.shard.on_timer()]) == [("two", 1, 4)]
+
+
 def test_nor_is_the_plan_at_submit_passed_over() -> None:
     parameters = Parameters()
     parameters.refer(TWO)
