@@ -34,7 +34,7 @@ def expected(job: Job, seen: Observed) -> dict[Place, End]:
         for entry in log:
             place, epoch = (partition, entry.offset), entry.begins.get(job.whose.name, 0)
             if entry.offset in started:
-                now = beginning(job.whose, partition, entry.offset, started[entry.offset], seen)
+                now = beginning(job, partition, entry.offset, started[entry.offset], seen)
             if place in seen.arrived:
                 now = begun(job.whose, seen.arrived[place], now)
             if epoch > now.highest and not forgotten(job, epoch, now):
@@ -71,13 +71,15 @@ def first_records(log: list[Entry], partition: int, submitted: list[Submitted]) 
     return dict(found)
 
 
-def beginning(whose: Deployment, partition: int, offset: int, submitted: Submitted, seen: Observed) -> Now:
+def beginning(job: Job, partition: int, offset: int, submitted: Submitted, seen: Observed) -> Now:
     """The newest of what began before a record without which state is lost: cuts before it, what had arrived at submit. Of updates
-    `parameters` keeps the last one only, and one that was aborted may have begun here or not: what was seen there tells."""
+    `parameters` keeps the last one only, and one that was aborted begins unless its store is away: what was seen there tells."""
+    whose = job.whose
     last_update = max((one.epoch for one in whose.begun.values() if one.carried), default=0)
     for one in sorted(whose.begun.values(), key=lambda one: -one.epoch):
         before = one.offsets[partition] < offset if one.offsets else one.at < submitted.end
-        doubtful = one.epoch in whose.aborts or (one.carried and one.epoch < last_update)
+        away = one.epoch in whose.aborts and one.plan.digest in job.world.referred
+        doubtful = away or (one.carried and one.epoch < last_update)
         if before and (not doubtful or one.epoch == seen.first_epoch(partition, offset)):
             return Now(one.epoch, one.plan, one.epoch, submitted.end)
     return Now(0, whose.first, 0, submitted.end)

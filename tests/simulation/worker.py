@@ -17,6 +17,7 @@ class Loading:
         self.away = away
         self.asked: set[str] = set()
         self.loaded: set[str] = set()
+        self.failed: set[str] = set()
 
     @property
     def idle(self) -> bool:
@@ -24,6 +25,7 @@ class Loading:
 
     def load(self) -> None:
         self.loaded |= self.asked - self.away
+        self.failed = self.asked - self.loaded
 
     def prepare(self, digest: str) -> None:
         self.asked.add(digest)
@@ -33,7 +35,9 @@ class Loading:
         return digest in self.loaded
 
     def verdict(self, digest: str) -> str | None:
-        return pipelines()[digest].refusal if digest in self.loaded else None
+        if digest in self.loaded:
+            return pipelines()[digest].refusal
+        return "the store is away" if digest in self.failed else None
 
     def get(self, digest: str) -> Pipeline:
         if digest not in self.loaded and digest in self.away:

@@ -72,7 +72,7 @@ class World:
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
-        self.signed, calm = rng.random() < 0.5, rng.random() < CALM
+        self.signed, self.calm = rng.random() < 0.5, rng.random() < CALM
         self.parameters = Parameters(ANN if self.signed else None)
         self.logs: list[list[Entry]] = [[] for _ in range(rng.choice((1, 2, 2, 3)))]
         self.ends = [rng.randint(0, 5) for _ in self.logs]
@@ -87,7 +87,7 @@ class World:
         acts = (self.telemetry, self.publish, self.swap, self.prepare, self.update, self.arrive, self.arrive_update, self.abort,
                 self.nuisance, self.rotate)  # fmt: skip
         quiet = (self.update, self.arrive, self.arrive_update, self.abort)
-        chances = [0 if calm and act in quiet else chance for act, chance in zip(acts, CHANCES, strict=True)]
+        chances = [0 if self.calm and act in quiet else chance for act, chance in zip(acts, CHANCES, strict=True)]
         for act in rng.choices(acts, chances, k=rng.randint(6, 22)):
             act()
 
@@ -134,8 +134,11 @@ class World:
         cut = self._cut(whose, plan, offsets)
         at = self.parameters.define("cut", cut.name, cut.encode())
         whose.begun[whose.epoch] = Begin(whose.epoch, plan, at, end, offsets)
-        if self.rng.random() < 0.15:
+        chance = self.rng.random()
+        if chance < 0.15:
             self._tokens(whose, plan, end, effect=False)
+        elif chance < 0.35 and not self.calm:
+            self._abort(whose)
 
     def update(self) -> None:
         """The same of a plan that need not be defined: the tokens carry it. Its schema has to be."""
@@ -164,7 +167,9 @@ class World:
 
     def abort(self) -> None:
         """Of the last swap, if that was one by tokens."""
-        whose = self.rng.choice(self.deployments)
+        self._abort(self.rng.choice(self.deployments))
+
+    def _abort(self, whose: Deployment) -> None:
         last = whose.begun.get(whose.epoch)
         if last and last.offsets is not None and whose.epoch not in whose.aborts:
             one = Abort(NAMESPACE, whose.name, whose.epoch)
