@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import msgspec
 
 from swapstream.operators.dead_letters import decode_dead_letter
-from swapstream.operators.outputs import Emission
 from swapstream.operators.scores import BEFORE_ALL, Position, ScoresFrame, decode_scores
 from tests.simulation.catalogue import pipelines
 from tests.simulation.job import Job, Said, Submitted
@@ -140,8 +139,10 @@ class Observed:
         return {digest for digest, pipeline in pipelines().items() if pipeline.refusal}
 
 
-def answers(ledger: list[Emission]) -> set[Key]:
-    """What shards said of tokens, each once: rows may be written again, with the same id."""
-    rows = [msgspec.json.decode(emission.value) for emission in ledger]
+def done(job: Job) -> set[Key]:
+    """What shards did at tokens, each once: rows may be written again, with the same id. What prepare tokens are answered depends on when."""
+    asked = {(partition, entry.offset) for partition, log in enumerate(job.world.logs) for entry in log if entry.asks}
+    rows = [msgspec.json.decode(emission.value) for emission in job.ledger]
     told = ("id", "event", "epoch", "plan", "time")
-    return {tuple(row.get(name) for name in told) for row in rows if row["event"] in ("activated", "rejected", "aborted")}
+    found = [row for row in rows if row["event"] in ("activated", "rejected", "aborted")]
+    return {tuple(row[name] for name in told) for row in found if (row["partition"], row["offset"]) not in asked}

@@ -37,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True):
     """A record of a partition, written when `parameters` ended at `written`.
 
     `schema`: which one it fits, with `readings`, the device of each and whether it is good. `junk`: it is nothing at all. Otherwise
-    it is a token, of no effect unless `begins` (by deployment the epoch that it begins) or `asks` (a deployment) says so.
+    it is a token, of no effect unless `begins` (by deployment the epoch that it begins) or `asks` (a deployment, or nobody) says so.
     """
 
     offset: int
@@ -259,11 +259,12 @@ class World:
         signer = self.rng.choice((None, EVE, ANN if self.parameters.signer is BOB else EVE))
         end = self.rng.choice((0, self.parameters.end, self.parameters.end, FAR)) if signer is not ANN else self.parameters.end
         whose.forged |= end == FAR
-        self._stray(whose, whose.epoch + 1, plan, parameters_end=end, signer=signer, kind=self.rng.choice(("swap", "swap", "prepare")))
+        kind = self.rng.choice(("swap", "swap", "prepare"))
+        self._stray(whose, whose.epoch + 1, plan, parameters_end=end, signer=signer, kind=kind)
 
     def _stray(self, whose: Deployment, epoch: int, plan: str, **changes: object) -> None:
-        partition = self.rng.randrange(len(self.logs))
-        self._append(partition, self._token(whose, epoch, plan, partition, **changes))
+        partition, asks = self.rng.randrange(len(self.logs)), "nobody" if changes.get("kind") == "prepare" else ""
+        self._append(partition, self._token(whose, epoch, plan, partition, **changes), asks=asks)
 
     # -- the log
 
