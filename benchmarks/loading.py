@@ -29,7 +29,7 @@ Spans = list[tuple[float, float]]
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Readings/s without models under way and with them, and for how many seconds each was measured."""
+    """Readings/s without models under way and with them, and for how many seconds each was measured; NaN where there was no such time."""
 
     plain: float
     preparing: float
@@ -98,18 +98,16 @@ def curve(environment: Environment, before: measure.Offsets) -> tuple[Int64, Int
 
 
 def load(appended: Int64, total: Int64, begin: float, end: float, busy: Spans) -> Load:
-    """Rates between `begin` and `end`, within the busy spans and outside. Raises ClusterError where there is too little of either."""
+    """Rates between `begin` and `end`, within the busy spans and outside; `total` is how many readings there were by `appended`."""
     inside = [(max(begin, a), min(end, b)) for a, b in busy if b > begin and a < end]
     plain, preparing = (rate(appended, total, part) for part in (outside(begin, end, inside), inside))
-    if not (plain[1] and preparing[1]):
-        raise ClusterError("models were prepared all the time or never: take another number of readings")
     return Load(plain[0], preparing[0], plain[1], preparing[1])
 
 
 def rate(appended: Int64, total: Int64, parts: Spans) -> tuple[float, float]:
-    """Readings a second, and how many seconds."""
+    """Readings a second in parts of the time, and how many seconds these are."""
     seconds = sum(b - a for a, b in parts) / 1000
     moments, last = np.unique(appended, return_index=True)
     so_far = np.append(total[last[1:] - 1], total[-1])
     done = sum(float(np.diff(np.interp([a, b], moments, so_far))[0]) for a, b in parts)
-    return (done / seconds if seconds else 0.0), seconds
+    return (done / seconds if seconds else float("nan")), seconds
