@@ -52,7 +52,7 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 class Job:
     """One deployment's. `said` is what a read_committed reader sees, and rows of the ledger beside it; `ledger` all that was ever written
-    there; `submitted` each start without state."""
+    there; `submitted` each start without state, `overflows` how often there was not room enough to hold."""
 
     def __init__(self, world: World, whose: Deployment, rng: Random, kind: type[Shard] = Shard, room: int = ROOM) -> None:
         self.world, self.whose, self.rng, self.kind, self.room = world, whose, rng, kind, room
@@ -60,6 +60,7 @@ class Job:
         self.ledger: list[Emission] = []
         self.submitted: list[Submitted] = []
         self.away: set[str] = set()
+        self.overflows = 0
         end = rng.choice((world.submit_end, rng.randint(world.submit_end, world.parameters.end)))
         self._submit(Submitted((0,) * len(world.logs), end, 0))
 
@@ -73,7 +74,8 @@ class Job:
             try:
                 self._call(partition, raw)
             except OutOfOrder:
-                assert shard.holding.size > self.room, "it had room"
+                assert held(shard) > self.room, "it had room"
+                self.overflows += 1
                 self.crash()
         return raw is not None
 

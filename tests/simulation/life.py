@@ -7,7 +7,7 @@ from random import Random
 from swapstream.operators.shard import Shard
 from tests.simulation.job import LITTLE_ROOM, ROOM, Job, one_by_one
 from tests.simulation.observed import Observed, done
-from tests.simulation.oracle import check_held, check_prepared, expected
+from tests.simulation.oracle import check_alarms, check_held, check_prepared, expected
 from tests.simulation.world import World
 
 TWICE = 4
@@ -19,10 +19,10 @@ def replay(seed: int) -> str:
     return f".venv/bin/python -m tests.simulation --seeds {seed}"
 
 
-def live_through(seed: int, kind: type[Shard] = Shard) -> None:
-    """Raises whatever goes wrong."""
+def live_through(seed: int, kind: type[Shard] = Shard) -> list[Job]:
+    """The jobs that were lived through. Raises whatever goes wrong."""
     rng = Random(seed)
-    world = World(rng)
+    world, jobs = World(rng), []
     for whose in world.deployments:
         job = Job(world, whose, rng, kind, rng.choice((LITTLE_ROOM, ROOM, ROOM, ROOM)))
         for _ in range(rng.randint(8, 40)):
@@ -31,6 +31,8 @@ def live_through(seed: int, kind: type[Shard] = Shard) -> None:
         check(job)
         if seed % TWICE == 0 and whose.settled_by_logs:
             compare(job, one_by_one(job))
+        jobs.append(job)
+    return jobs
 
 
 def event(job: Job, rng: Random) -> None:
@@ -61,6 +63,7 @@ def check(job: Job) -> None:
     wrong = sorted(found.items() ^ wanted.items(), key=lambda one: [-1 if part is None else part for part in one[0]])
     assert not wrong, f"{job.whose.name} at {wrong[0][0]}: {found.get(wrong[0][0])} and not {wanted.get(wrong[0][0])}"
     check_held(job, seen)
+    check_alarms(job)
     check_prepared(job, seen)
 
 

@@ -139,10 +139,15 @@ class Observed:
         return {digest for digest, pipeline in pipelines().items() if pipeline.refusal}
 
 
+def rows_of(job: Job) -> list[dict[str, Any]]:
+    """All that was ever written to the ledger."""
+    return [msgspec.json.decode(emission.value) for emission in job.ledger]
+
+
 def done(job: Job) -> set[Key]:
-    """What shards did at tokens, each once: rows may be written again, with the same id. What prepare tokens are answered depends on when."""
+    """What shards did at tokens, each once: rows may be written again, with the same id. Prepare tokens are left out:
+    what they are answered depends on when."""
     asked = {(partition, entry.offset) for partition, log in enumerate(job.world.logs) for entry in log if entry.asks}
-    rows = [msgspec.json.decode(emission.value) for emission in job.ledger]
     told = ("id", "event", "epoch", "plan", "time")
-    found = [row for row in rows if row["event"] in ("activated", "rejected", "aborted")]
+    found = [row for row in rows_of(job) if row["event"] in ("activated", "rejected", "aborted")]
     return {tuple(row[name] for name in told) for row in found if (row["partition"], row["offset"]) not in asked}

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tests.simulation.catalogue import answering
 from tests.simulation.job import Job, Submitted
-from tests.simulation.observed import DEAD, End, Observed, Place, Sent
+from tests.simulation.observed import DEAD, End, Observed, Place, Sent, rows_of
 from tests.simulation.world import Begin, Deployment, Entry
 from tests.support.shards import Deployable
 
@@ -97,6 +97,12 @@ def check_held(job: Job, seen: Observed) -> None:
             assert sent.position >= min(known, one.at + 1), f"{sent.at}: epoch {sent.epoch} was begun before it could be judged"
         late = [one.epoch for one in arrivals if sent.epoch < one.epoch and due(job.whose, one, sent)]
         assert not late, f"{sent.at}: answered in epoch {sent.epoch}, {late} had arrived"
+
+
+def check_alarms(job: Job) -> None:
+    """Where a shard went on, it had said that it holds (C4)."""
+    held = {(row["partition"], row["offset"], row["event"]) for row in rows_of(job)}
+    assert all((*place, "holding") in held for *place, event in held if event == "released")
 
 
 def due(whose: Deployment, one: Begin, sent: Sent) -> bool:
