@@ -144,8 +144,10 @@ class Judge:
         """Hold while `parameters` is not read far enough to tell who signed it; reject what nobody trusted has signed."""
         before, position = self._before(token, offset, standing.floor), self._definitions.position
         if before > position:
-            # Anybody may write this: what a key known by now has signed is waited for, anything else only for a while.
-            forged = None if standing.patient else self._forged(envelope, position)
+            # Anybody may write this: what a key known by now has signed is waited for, anything else only for a while, and not where
+            # an abort of its epoch has come, which must not be taken for an abort of this.
+            patient = standing.patient and not self._definitions.aborted(*self._ours, token.epoch)
+            forged = None if patient else self._forged(envelope, position)
             return Verdict("reject", token, forged) if forged else Verdict("hold", token, f"parameters is read to {position}")
         forged = self._forged(envelope, before)
         return Verdict("reject", token, forged) if forged else None

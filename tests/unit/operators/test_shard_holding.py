@@ -225,6 +225,17 @@ def test_a_shard_that_does_not_hold_takes_no_notice_of_an_abort() -> None:
     assert plans(worker.shard.on_frame(frame([R], first=3))) == [("two", 1, 3)]
 
 
+def test_a_forged_token_does_not_give_up_the_epoch_that_it_names() -> None:
+    """An abort lets go of who holds at the token that was meant; who has yet to meet that one takes it."""
+    worker = waiting_for_more(ANN)
+    worker.read()
+    end = worker.parameters.end
+    worker.shard.on_frame(frame([token(2, TWO.digest, FAR, signer=EVE), R], first=3))
+    abort(worker.parameters, epoch=2)
+    assert events(worker.read()) == ["rejected", "released"]
+    assert plans(worker.shard.on_frame(frame([token(2, ONE.digest, end, signer=ANN), R], first=5))) == [("one", 2, 6)]
+
+
 @pytest.mark.parametrize(("epoch", "deployment"), [(2, DEPLOYMENT), (1, "another")])
 def test_an_abort_of_something_else_releases_nothing(epoch: int, deployment: str) -> None:
     worker = referring()
