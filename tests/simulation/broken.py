@@ -13,6 +13,7 @@ from swapstream.operators.judging import Verdict
 from swapstream.operators.outputs import Emission
 from swapstream.operators.shard import Shard
 from swapstream.operators.starting import Beginning
+from swapstream.operators.token import FIRST_BYTE
 
 
 class Late(Shard):
@@ -37,6 +38,29 @@ class Late(Shard):
             super()._begin(one)
         else:
             self.coming = one
+
+
+class Framed(Shard):
+    """Begins a plan with the frame after that in which its token lies (C1)."""
+
+    def on_frame(self, raw: RawFrame) -> list[Emission]:
+        tokens = [i for i, payload in enumerate(raw.payloads) if payload and payload[:1] == FIRST_BYTE]
+        rest = [i for i in range(len(raw)) if i not in tokens]
+        if not len(rest):
+            return super().on_frame(raw)
+        found = super().on_frame(picked(raw, rest))
+        last, self.last = self.last, -1
+        found += super().on_frame(picked(raw, tokens)) if tokens else []
+        self.last = max(last, self.last)
+        return found
+
+
+class Amnesiac(Shard):
+    """Takes up after a restart what an abort had given up (C1)."""
+
+    def restore_parts(self, head: bytes, table: Mapping[str, bytes], held: list[bytes]) -> None:
+        super().restore_parts(head, table, held)
+        self.aborted = 0
 
 
 class Misled(Shard):
@@ -127,4 +151,10 @@ class Silent(Shard):
         return []
 
 
-BROKEN = (Late, Misled, Knowing, Guessing, Hasty, Stuck, Greedy, Losing, Forgetful, Twice, Deaf, Silent)
+def picked(raw: RawFrame, places: list[int]) -> RawFrame:
+    """Some of the records of a frame."""
+    payloads, keys = ([column[i] for i in places] for column in (raw.payloads, raw.keys))
+    return RawFrame(raw.partition, payloads, raw.offsets[places], raw.timestamps[places], keys)
+
+
+BROKEN = (Late, Framed, Amnesiac, Misled, Knowing, Guessing, Hasty, Stuck, Greedy, Losing, Forgetful, Twice, Deaf, Silent)

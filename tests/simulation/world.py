@@ -166,14 +166,17 @@ class World:
             self._append(partition, self._token(whose, whose.epoch + 1, plan.digest, partition, kind="prepare"), asks=whose.name)
 
     def abort(self) -> None:
-        """Of the last swap, if that was one by tokens."""
         self._abort(self.rng.choice(self.deployments))
 
     def _abort(self, whose: Deployment) -> None:
+        """Of its last swap; sometimes the tokens are written again all the same."""
         last = whose.begun.get(whose.epoch)
         if last and last.offsets is not None and whose.epoch not in whose.aborts:
             one = Abort(NAMESPACE, whose.name, whose.epoch)
             whose.aborts[whose.epoch] = self.parameters.define("abort", one.name, one.encode())
+            if self.rng.random() < 0.5 and not last.carried:
+                self.telemetry()
+                self._tokens(whose, self.rng.choice(self.published), self.parameters.end, effect=False)
 
     def rotate(self) -> None:
         """Another key signs from now on; the one before is worth nothing any more."""
@@ -220,10 +223,11 @@ class World:
             self.parameters.write(self.rng.choice((None, b"nonsense", b"\xc1\x91")))
 
     def _stale(self) -> None:
-        """An epoch that began long ago, or none."""
+        """An epoch that began long ago, or none. An update's may have been forgotten."""
         whose = self.rng.choice(self.deployments)
-        epoch = self.rng.choice((0, *(one.epoch for one in whose.begun.values() if one.offsets)))
-        self._stray(whose, epoch, self.rng.choice(self.published).digest, parameters_end=self.rng.choice((self.parameters.end, FAR)))
+        epoch = self.rng.choice((0, *(one.epoch for one in whose.begun.values() if one.offsets and not one.carried)))
+        end = self.parameters.end if epoch else FAR
+        self._stray(whose, epoch, self.rng.choice(self.published).digest, parameters_end=end)
 
     def _foreign(self) -> None:
         """For another deployment, namespace, topic or partition, from which nothing is known here."""
