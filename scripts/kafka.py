@@ -15,7 +15,13 @@ from typing import Any, Literal, Self
 
 import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.errors import AuthorizationError, KafkaError, SaslAuthenticationFailedError
+from kafka.errors import (
+    AuthorizationError,
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailedError,
+)
 
 from swapstream.jobs.partitioner import partition_of
 from swapstream.models.errors import ClusterError
@@ -73,12 +79,13 @@ def connect(environment: Environment, client: Any, **more: Any) -> Any:
 
 
 class _Causes(logging.Handler):
-    """kafka-python tells of a refused password in its log alone, and raises a time-out. A context manager; `last` is the cause."""
+    """kafka-python tells of a refused password in its log alone, and raises a time-out. A context manager; `last` is the cause:
+    not the time-out, which it logs as well."""
 
     last: BaseException | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        found = [part for part in record.args or () if isinstance(part, BaseException)]
+        found = [part for part in record.args or () if isinstance(part, BaseException) and not isinstance(part, KafkaTimeoutError)]
         self.last = found[-1] if found else self.last
 
     def __enter__(self) -> None:
@@ -102,6 +109,10 @@ def _away(environment: Environment, error: Exception, cause: BaseException | Non
         return f"no broker at {broker.servers}: {error}"
     if isinstance(cause, SaslAuthenticationFailedError):
         return f"broker at {broker.servers} refuses {who(environment)}: {cause}"
+    if broker.security.protocol == "SASL_SSL" and isinstance(cause, KafkaConnectionError):
+        # Over TLS the connection can be gone before the broker's answer has been read.
+        return (f"broker at {broker.servers} refuses {who(environment)}: it closed the connection during the login, as it does after a "
+                "wrong name or password")
     return (f"what listens at {broker.servers} does not answer as a broker that speaks {broker.security.protocol}; "
             f"see broker.security in the environment ({cause or error or type(error).__name__})")
 
