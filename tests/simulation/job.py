@@ -35,11 +35,12 @@ class Said(NamedTuple):
 
 class Submitted(NamedTuple):
     """A start without state: the first record of each partition that is wanted, the end of `parameters` seen then, and how much had been
-    said before."""
+    said before; and the records of `parameters` that had been `gone` by then."""
 
     starts: tuple[int, ...]
     end: int
     said: int
+    gone: frozenset[int] = frozenset()
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -132,7 +133,8 @@ class Job:
         )
         cuts = [one.at + 1 for one in self.whose.begun.values() if one.offsets and any(one.offsets[p] < at for p, at in enumerate(starts))]
         end = self.rng.randint(max(self.checkpoint.position, self.submitted[-1].end, *cuts, 0), self.world.parameters.end)
-        self._submit(Submitted(starts, end, len(self.said)))
+        gone = self.world.compacted(end) if self.rng.random() < 0.5 else frozenset()
+        self._submit(Submitted(starts, end, len(self.said), gone))
 
     def finish(self) -> None:
         """Read everything, load everything, answer everything: restarted with enough room for any frame."""
@@ -170,7 +172,8 @@ class Job:
     def _deploy(self) -> None:
         """Shards on one to three workers, from the checkpoint. What they need of the store they get: a restart outlasts its outage."""
         self.away.clear()
-        workers = [Worker(self.world, self.checkpoint.position, self.away) for _ in range(self.rng.randint(1, 3))]
+        gone = self.submitted[-1].gone
+        workers = [Worker(self.world, self.checkpoint.position, self.away, gone) for _ in range(self.rng.randint(1, 3))]
         self.states = [state.copy() for state in self.checkpoint.states]
         self.homes = [self.rng.choice(workers) for _ in self.states]
         self.shards = [self._restored(partition, worker) for partition, worker in enumerate(self.homes)]

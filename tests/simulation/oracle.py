@@ -94,7 +94,7 @@ def check_held(job: Job, seen: Observed) -> None:
         if sent.epoch:
             one = begun[sent.epoch]
             known = one.at + 1 if one.offsets is None else one.end
-            assert sent.position >= min(known, one.at + 1), f"{sent.at}: epoch {sent.epoch} was begun before it could be judged"
+            assert sent.position >= known, f"{sent.at}: epoch {sent.epoch} was begun before it could be judged"
         late = [one.epoch for one in arrivals if sent.epoch < one.epoch and due(job.whose, one, sent)]
         assert not late, f"{sent.at}: answered in epoch {sent.epoch}, {late} had arrived"
 
@@ -107,7 +107,7 @@ def check_alarms(job: Job) -> None:
 
 def due(whose: Deployment, one: Begin, sent: Sent) -> bool:
     """Whether a worker that has sent this must have followed a cut at arrival: it was read, its plan was loaded, nothing came after."""
-    read = [other for other in whose.begun.values() if other.at < sent.position]
+    read = [other for other in whose.begun.values() if other.at < sent.position and other.at not in sent.submitted.gone]
     replaced = one.carried and any(other.carried and other.epoch > one.epoch for other in read)
     given_up = any(epoch > one.epoch for epoch in whose.aborts)
     return one in read and one.plan.digest in sent.loaded and not replaced and not given_up
@@ -121,5 +121,5 @@ def check_prepared(job: Job, seen: Observed) -> None:
         asked = {entry.offset for entry in log if entry.asks == job.whose.name}
         told = seen.answers.get(partition, {})
         assert asked <= told.keys(), f"partition {partition}: {sorted(asked - told.keys())} were never answered"
-    failing = {plan for plans in seen.answers.values() for event, plan in plans.values() if event == "prepared"}
-    assert not failing & seen.refused_by_gate, "a plan with a model that the gate refuses was said to be prepared"
+    ready = {plan for plans in seen.answers.values() for event, plan in plans.values() if event == "prepared"}
+    assert not ready & seen.refused_by_gate, "a plan with a model that the gate refuses was said to be prepared"

@@ -53,15 +53,19 @@ class Loading:
 
 
 class Worker:
-    """Has read `parameters` up to `definitions.position`."""
+    """Has read `parameters` up to `definitions.position`, but for the `gone` records, which compaction has removed."""
 
-    def __init__(self, world: World, position: int, away: set[str]) -> None:
-        self.world = world
-        self.definitions = world.parameters.read(Definitions(), position)
+    def __init__(self, world: World, position: int, away: set[str], gone: frozenset[int]) -> None:
+        self.world, self.gone = world, gone
+        self.definitions = Definitions()
         self.pipelines = Loading(away)
+        self.read(position)
 
     def read(self, count: int) -> None:
-        self.world.parameters.read(self.definitions, min(self.world.parameters.end, self.definitions.position + count))
+        first, records = self.definitions.position, self.world.parameters.records
+        for offset in range(first, min(len(records), first + count)):
+            if offset not in self.gone:
+                self.definitions.read(offset, records[offset])
 
     def read_all(self) -> None:
-        self.world.parameters.read(self.definitions)
+        self.read(self.world.parameters.end)

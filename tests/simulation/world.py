@@ -279,6 +279,11 @@ class World:
         self.ends[partition] = offset + self.rng.choice((1, 1, 1, 2, 5))
         return offset
 
+    def compacted(self, end: int) -> frozenset[int]:
+        """The records of `parameters` that are gone when it ends there: of updates the newest of each deployment is kept."""
+        updates = [[one.at for one in whose.begun.values() if one.carried and one.at < end] for whose in self.deployments]
+        return frozenset(at for ats in updates for at in ats if at < max(ats))
+
     def frame(self, partition: int, start: int, size: int) -> RawFrame | None:
         """Up to `size` records from offset `start` on."""
         found = [entry for entry in self.logs[partition] if entry.offset >= start][:size]
