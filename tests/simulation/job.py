@@ -137,7 +137,7 @@ class Job:
         self._submit(Submitted(starts, end, len(self.said), gone))
 
     def finish(self) -> None:
-        """Read everything, load everything, answer everything: restarted with enough room for any frame."""
+        """Read everything, load everything, answer everything: restarted with enough room for any frame, and on the way again."""
         self.room = ROOM
         self.assignment = msgspec.structs.replace(self.assignment, max_held=ROOM)
         self.crash()
@@ -145,7 +145,10 @@ class Job:
             for partition in range(len(self.shards)):
                 self.homes[partition].read_all()
                 self.settle(partition)
-            if sum(self.take(partition, self.rng.randint(1, 20)) for partition in range(len(self.shards))) == 0:
+            if chance := self.rng.choice((self.save, self.crash, None, None)):
+                chance()
+            taken = [self.take(partition, self.rng.randint(1, 20)) for partition in range(len(self.shards))]
+            if not any(taken) and not any(shard.waiting for shard in self.shards):
                 return
         raise AssertionError("it never comes to an end")
 

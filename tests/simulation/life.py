@@ -25,7 +25,7 @@ def live_through(seed: int, kind: type[Shard] = Shard) -> list[Job]:
     world, jobs = World(rng), []
     for whose in world.deployments:
         job = Job(world, whose, rng, kind, rng.choice((LITTLE_ROOM, ROOM, ROOM, ROOM)))
-        for _ in range(rng.randint(8, 40)):
+        for _ in range(rng.randint(6, 30)):
             event(job, rng)
         job.finish()
         check(job)

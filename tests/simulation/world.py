@@ -137,7 +137,7 @@ class World:
         chance = self.rng.random()
         if chance < 0.15:
             self._tokens(whose, plan, end, effect=False)
-        elif chance < 0.35 and not self.calm:
+        elif chance < 0.45 and not self.calm:
             self._abort(whose)
 
     def update(self) -> None:
