@@ -19,7 +19,6 @@ from kafka.errors import (
     AuthorizationError,
     KafkaConnectionError,
     KafkaError,
-    KafkaTimeoutError,
     SaslAuthenticationFailedError,
 )
 
@@ -79,14 +78,21 @@ def connect(environment: Environment, client: Any, **more: Any) -> Any:
 
 
 class _Causes(logging.Handler):
-    """kafka-python tells of a refused password in its log alone, and raises a time-out. A context manager; `last` is the cause:
-    not the time-out, which it logs as well."""
+    """kafka-python tells of a refused password in its log alone, among time-outs, and raises a time-out. A context manager;
+    `last` is the cause, the most telling one when it tried several times."""
 
-    last: BaseException | None = None
+    telling: tuple[type[BaseException], ...] = (SaslAuthenticationFailedError, KafkaConnectionError, BaseException)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._found: list[BaseException] = []
+
+    @property
+    def last(self) -> BaseException | None:
+        return next((one for kind in self.telling for one in reversed(self._found) if isinstance(one, kind)), None)
 
     def emit(self, record: logging.LogRecord) -> None:
-        found = [part for part in record.args or () if isinstance(part, BaseException) and not isinstance(part, KafkaTimeoutError)]
-        self.last = found[-1] if found else self.last
+        self._found += [part for part in record.args or () if isinstance(part, BaseException)]
 
     def __enter__(self) -> None:
         logging.getLogger("kafka.net").addHandler(self)
