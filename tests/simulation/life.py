@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from random import Random
+from unittest.mock import patch
 
+from swapstream.operators import envelope, signing
 from swapstream.operators.shard import Shard
 from tests.simulation.job import LITTLE_ROOM, ROOM, Job, one_by_one
 from tests.simulation.observed import Observed, done
 from tests.simulation.oracle import check_alarms, check_held, check_prepared, expected
 from tests.simulation.world import World
 
+checked_once = lru_cache(10_000)(signing.verify)
+"""Every worker checks every signature, which takes most of the time here: one look at each is enough."""
 TWICE = 4
 """Of so many seeds one is also run record by record, and all bits are compared (C6)."""
 
@@ -19,6 +24,7 @@ def replay(seed: int) -> str:
     return f".venv/bin/python -m tests.simulation --seeds {seed}"
 
 
+@patch.object(envelope, "verify", checked_once)
 def live_through(seed: int, kind: type[Shard] = Shard) -> list[Job]:
     """The jobs that were lived through. Raises whatever goes wrong."""
     rng = Random(seed)
