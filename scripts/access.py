@@ -57,7 +57,7 @@ def require(environment: Environment, deployment: str) -> None:
         missing = denied(client, rights(environment, SUBMIT), deployment)
     if missing:
         raise ClusterError(f"broker at {environment.broker.servers}: {who(environment)} may not {', '.join(missing)}; "
-                           "the README names the rights that are needed")
+                           "conf/README.md names the rights that are needed")
 
 
 def denied(client: Any, wanted: Iterable[Right], deployment: str) -> list[str]:
