@@ -16,7 +16,7 @@ from .local import ENVIRONMENT, Cluster
 pytestmark = pytest.mark.cluster
 
 PROCESSES = ["broker", "jobmanager", "keeper", "taskmanager-1"]
-TOPICS = ["telemetry", "parameters", "scores", "features", "anomalies", "dead-letters", "ledger", "labels"]
+TOPICS = ["telemetry", "parameters", "scores", "features", "anomalies", "dead-letters", "ledger", "labels", "snapshots"]
 
 
 def eventually(check: Callable[[], bool], seconds: float = 120.0) -> None:

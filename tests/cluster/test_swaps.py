@@ -29,6 +29,8 @@ from swapstream.scripts.controller import Controller
 from swapstream.scripts.publish import Part, author_of, read_definitions
 from swapstream.scripts.swap import known_of
 from swapstream.scripts.updates import Updater
+from tests.support import wire_check
+from tests.support.wire_check import TOPICS
 
 from .support import EPOCH_MS, Place, Stand, demo_schema, flowing, readings, send_to, wait_until
 
@@ -255,6 +257,21 @@ def test_every_record_is_scored_by_what_its_offset_implies(run: Run) -> None:
     assert wrong == {}
     epochs = {row["epoch"] for row in run.rows.values()}
     assert epochs >= {one.epoch for one in run.begun if one.epoch < 9}
+
+
+def test_verify_computes_the_same_again_from_the_logs(run: Run) -> None:
+    rows = run.stand.rows("verify", "--deployment", NAME)
+    assert [(row["partition"], row["first"], row["held"]) for row in rows] == [(partition, None, None) for partition in PARTITIONS]
+    assert sum(row["records"] for row in rows) >= len(run.rows)
+    assert sum(row["scores"] for row in rows) == len(run.rows)
+
+
+def test_a_script_that_knows_only_wire_formats_agrees(run: Run) -> None:
+    topics = run.stand.environment.topics.by_role()
+    named = [part for role in TOPICS for part in ("--topic", f"{role}={topics[role].name}")]
+    done = subprocess.run([sys.executable, wire_check.__file__, "--bootstrap", run.stand.environment.broker.servers, "--namespace", "prod",
+                           "--deployment", NAME, *named], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_epochs_grow_one_by_one_but_for_the_one_that_was_aborted(run: Run) -> None:

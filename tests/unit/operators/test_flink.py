@@ -193,6 +193,7 @@ def test_a_restart_goes_on_with_what_was_stored(flink: Flink) -> None:
     flink.frame([token(1, TWO.digest, 99, kind="prepare"), reading()], 0)
     again = Flink(flink.parameters, flink.context.states)
     again.context.timers = flink.context.timers
+    again.function._restore_definitions(again.context)
     shard = again.function._shard(0)
     assert (shard.head.last, shard.waiting) == (1, True)
 
