@@ -45,12 +45,12 @@ class Latencies(msgspec.Struct, frozen=True):
 
 @click.command()
 @click.option("--rate", default=20_000, show_default=True, type=click.IntRange(100), help="Readings a second.")
-@click.option("--seconds", default=60, show_default=True, type=click.IntRange(2), help="How long.")
-@click.option("--warm-up", default=20, show_default=True, type=click.IntRange(0), help="Seconds that don't count.")
+@click.option("--seconds", default=110, show_default=True, type=click.IntRange(2), help="How long.")
+@click.option("--warm-up", default=70, show_default=True, type=click.IntRange(0), help="Seconds that don't count.")
 @click.option("--delivery", default="at_least_once", show_default=True, type=click.Choice(["at_least_once", "exactly_once"]))
-@click.option("--frame-ms", default=10, show_default=True, type=click.IntRange(1), help="How long a frame collects.")
-@click.option("--buffer-timeout-ms", default=1, show_default=True, type=click.IntRange(1), help="See conf/README.md.")
-@click.option("--bundle-ms", default=2, show_default=True, type=click.IntRange(1), help="See conf/README.md.")
+@click.option("--frame-ms", default=30, show_default=True, type=click.IntRange(1), help="How long a frame collects.")
+@click.option("--buffer-timeout-ms", default=2, show_default=True, type=click.IntRange(1), help="See conf/README.md.")
+@click.option("--bundle-ms", default=5, show_default=True, type=click.IntRange(1), help="See conf/README.md.")
 @report.options
 def main(rate: int, seconds: int, warm_up: int, json_file: Path | None, plot: Path | None, keep: bool, **job: str | int) -> None:
     """Measure; exits with 1 when a goal is missed. The consumer reads uncommitted, as at-least-once output is meant."""

@@ -71,7 +71,7 @@ class Flink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 PACES = {
     "exactly_once": {"frame_ms": 100, "buffer_timeout_ms": 10, "bundle_ms": 10},
-    "at_least_once": {"frame_ms": 20, "buffer_timeout_ms": 2, "bundle_ms": 5},
+    "at_least_once": {"frame_ms": 30, "buffer_timeout_ms": 2, "bundle_ms": 5},
 }
 """Where results wait for a checkpoint anyway, large frames cost no time that anybody sees: a fifth more readings a second."""
 

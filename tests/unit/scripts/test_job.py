@@ -91,6 +91,6 @@ def test_the_environments_settings_reach_the_job_and_a_password_does_not(tmp_pat
     paced = Submission(msgspec.structs.replace(environment, job=JobDefaults(bundle_ms=9)), PUMPS, None)._specification
     exact, soon = paced("p", 0, {0: 0}, "exactly_once"), paced("p", 0, {0: 0}, "at_least_once")
     assert (exact.frame_ms, exact.buffer_timeout_ms, exact.bundle_ms) == (100, 10, 9)
-    assert (soon.frame_ms, soon.buffer_timeout_ms, soon.bundle_ms) == (20, 2, 9)
+    assert (soon.frame_ms, soon.buffer_timeout_ms, soon.bundle_ms) == (30, 2, 9)
     assert "${env:SECRET}" in spec.kafka["sasl.jaas.config"]
     assert "s3cret" not in (tmp_path / "spec.json").read_text()
