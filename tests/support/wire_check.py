@@ -13,7 +13,7 @@ import hashlib
 import json
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
@@ -69,6 +69,7 @@ class Parameters:
     def __init__(self, messages: Iterable[Message], namespace: str, deployment: str) -> None:
         self.bodies: dict[str, bytes] = {}
         self.cuts: list[dict[str, Any]] = []
+        self.aborted: set[int] = set()
         self.updates: list[tuple[int, int, int, str]] = []
         """Partition, offset, epoch and plan of updates, of which only the tokens tell."""
         for message in messages:
@@ -81,13 +82,26 @@ class Parameters:
                 cut = msgpack.unpackb(said["body"], strict_map_key=False)
                 if cut["deployment"] == deployment:
                     self.cuts.append(cut)
+            elif said["kind"] == "abort":
+                abort = msgpack.unpackb(said["body"])
+                if abort["deployment"] == deployment:
+                    self.aborted.add(abort["epoch"])
 
-    def implied(self, partition: int, offset: int) -> tuple[int, str | None]:
-        """Epoch and plan of a record by the tokens before it; epoch 0 is the plan given at submit, which no cut names."""
+    def implied(self, partition: int, offset: int, without: Container[int] = ()) -> tuple[int, str | None]:
+        """Epoch and plan of a record by the tokens before it, `without` those of some epochs; epoch 0 is the plan given at submit,
+        which no cut names."""
         before = [cut for cut in self.cuts if not cut.get("arrival") and cut["offsets"].get(partition, -1) < offset]
         found = [(cut["epoch"], cut["plan"]) for cut in before]
         found += [(epoch, plan) for where, at, epoch, plan in self.updates if where == partition and at < offset]
-        return max(found, key=lambda one: one[0], default=(0, None))
+        return max((one for one in found if one[0] not in without), key=lambda one: one[0], default=(0, None))
+
+    def allowed(self, partition: int, offset: int, epoch: int, plan: str) -> bool:
+        """Whether a record may have been scored under a plan: as the tokens say, or, where a shard still held at one whose epoch was
+        aborted, as they say without it; or from its arrival on."""
+        for implied, named in (self.implied(partition, offset), self.implied(partition, offset, self.aborted)):
+            if (epoch, plan) == (implied, named or plan) or (epoch > implied and self.arrived(epoch, plan)):
+                return True
+        return False
 
     def arrived(self, epoch: int, plan: str) -> bool:
         return any(cut.get("arrival") and (cut["epoch"], cut["plan"]) == (epoch, plan) for cut in self.cuts)
@@ -241,8 +255,7 @@ def judge(findings: Findings, known: Parameters, place: Place, found: list[Row],
     epoch, plan = known.implied(*place[:2])
     for row in found:
         findings.checked["rows"] += 1
-        right = (row.epoch, row.plan) == (epoch, plan or row.plan)
-        if not right and not (row.epoch > epoch and known.arrived(row.epoch, row.plan)):
+        if not known.allowed(*place[:2], row.epoch, row.plan):
             findings.wrong("plan", place, f"epoch {row.epoch} of plan {row.plan[:12]}; its offset implies {epoch}, {plan and plan[:12]}")
     if len({(row.epoch, row.plan, row.schema, row.device) for row in found}) > 1:
         findings.wrong("plan", place, "its rows don't agree on plan, schema and device")
