@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from swapstream.models.errors import InvalidDefinition
-from swapstream.operators.wire import read
+from swapstream.operators.wire import check_version, read
 
 VERSION = 1
 
@@ -29,6 +29,5 @@ class Abort(msgspec.Struct, frozen=True):
     def decode(cls, body: bytes) -> Abort:
         """Raises InvalidDefinition."""
         abort = read(body, cls, InvalidDefinition, "an abort")
-        if abort.v != VERSION:
-            raise InvalidDefinition(f"abort of version {abort.v}: this release reads version {VERSION}")
+        check_version(abort.v, VERSION, InvalidDefinition, "abort")
         return abort

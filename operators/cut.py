@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from swapstream.models.errors import InvalidDefinition
-from swapstream.operators.wire import read
+from swapstream.operators.wire import check_version, read
 
 VERSION = 2
 
@@ -46,8 +46,7 @@ class Cut(msgspec.Struct, frozen=True):
     def decode(cls, body: bytes) -> Cut:
         """Reads version 1 as well. Raises InvalidDefinition."""
         cut = read(body, cls, InvalidDefinition, "a cut map")
-        if cut.v not in (1, VERSION):
-            raise InvalidDefinition(f"cut map of version {cut.v}: this release reads versions 1 to {VERSION}")
+        check_version(cut.v, VERSION, InvalidDefinition, "cut map")
         if cut.arrival and cut.offsets:
             raise InvalidDefinition(f"cut map {cut.name}: it takes effect at arrival, so it can't have offsets")
         return msgspec.structs.replace(cut, v=VERSION)

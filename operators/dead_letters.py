@@ -7,7 +7,7 @@ import hashlib
 import msgspec
 
 from swapstream.models.errors import InvalidDefinition
-from swapstream.operators.wire import read
+from swapstream.operators.wire import check_version, read
 
 VERSION = 2
 MAX_PAYLOAD = 512 * 1024
@@ -39,8 +39,7 @@ class DeadLetter(msgspec.Struct, frozen=True):
 def decode_dead_letter(value: bytes) -> DeadLetter:
     """Read a message of `dead_letters`, of any version. Raises InvalidDefinition."""
     letter = read(value, DeadLetter, InvalidDefinition, "a dead letter")
-    if not 1 <= letter.v <= VERSION:
-        raise InvalidDefinition(f"dead letter of version {letter.v}: this release reads versions 1 to {VERSION}")
+    check_version(letter.v, VERSION, InvalidDefinition, "dead letter")
     return letter
 
 

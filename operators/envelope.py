@@ -8,7 +8,7 @@ import msgspec
 
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.signing import Signer, verify
-from swapstream.operators.wire import read
+from swapstream.operators.wire import check_version, read
 
 VERSION = 1
 What = Literal["definition", "token"]
@@ -45,6 +45,5 @@ def seal(signed: bytes, what: What, signer: Signer | None = None) -> bytes:
 def unseal(data: bytes, what: What, error: type[InvalidDefinition] = InvalidDefinition) -> Envelope:
     """The envelope in `data`, its signature not looked at. Raises `error`."""
     envelope = read(data, Envelope, error, f"a {what}")
-    if envelope.v != VERSION:
-        raise error(f"{what} of version {envelope.v}: this release reads version {VERSION}")
+    check_version(envelope.v, VERSION, error, what)
     return envelope

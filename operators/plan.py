@@ -15,7 +15,7 @@ from msgspec import Meta
 from swapstream.models.errors import InvalidPlan
 from swapstream.models.schema import Schema
 from swapstream.operators.retention import DEFAULT_RETENTION, Retention
-from swapstream.operators.wire import read
+from swapstream.operators.wire import check_version, read
 
 VERSION = 3
 EVERY_DEVICE = "*"
@@ -129,8 +129,7 @@ class Plan(msgspec.Struct, frozen=True):
     def decode(cls, body: bytes) -> Plan:
         """A plan of any version; it still calls itself so. Raises InvalidPlan."""
         version = read(body, Versioned, InvalidPlan, "a plan").v
-        if version not in READERS:
-            raise InvalidPlan(f"plan of version {version}: this release reads versions 1 to {VERSION}")
+        check_version(version, VERSION, InvalidPlan, "plan")
         plan = READERS[version](body)
         if not plan.inputs:
             raise InvalidPlan(f"plan {plan.name!r}: no schema")

@@ -17,7 +17,7 @@ from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.frame import Bool, Float64, Frame, Int64
 from swapstream.operators.score_sizes import ROW_BYTES, parts, score_parts
 from swapstream.operators.scored import DECIDING, RoleScores, Scored
-from swapstream.operators.wire import read
+from swapstream.operators.wire import check_version, read
 
 VERSION = 2
 
@@ -135,8 +135,7 @@ class ScoresFrame(msgspec.Struct, frozen=True):
 def decode_scores(value: bytes) -> ScoresFrame:
     """Read a message of `scores` or `features`. Raises InvalidDefinition."""
     frame = read(value, ScoresFrame, InvalidDefinition, "a frame of scores")
-    if not 1 <= frame.v <= VERSION:
-        raise InvalidDefinition(f"frame of scores of version {frame.v}: this release reads versions 1 to {VERSION}")
+    check_version(frame.v, VERSION, InvalidDefinition, "frame of scores")
     return frame
 
 

@@ -11,7 +11,7 @@ from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.outputs import Chain
 from swapstream.operators.scores import Position
-from swapstream.operators.wire import read
+from swapstream.operators.wire import check_version, read
 
 HEAD_VERSION = 3
 HELD_VERSION = 1
@@ -105,10 +105,9 @@ class Versioned(msgspec.Struct, frozen=True):
 def decode_head(data: bytes, schema_of: Callable[[str], str]) -> Head:
     """A head of any version; `schema_of` gives the schema of a plan (by digest) of version 1. Raises InvalidDefinition."""
     version = read(data, Versioned, InvalidDefinition, "a shard's state").v
-    if version in (2, HEAD_VERSION):
+    check_version(version, HEAD_VERSION, InvalidDefinition, "shard state")
+    if version > 1:
         return msgspec.structs.replace(read(data, Head, InvalidDefinition, "a shard's state"), v=HEAD_VERSION)
-    if version != 1:
-        raise InvalidDefinition(f"shard state of version {version}: this release reads versions 1 to {HEAD_VERSION}")
     old = read(data, HeadV1, InvalidDefinition, "a shard's state")
     chain = Chain(Position(old.prev, 0), Position(old.prev_features, 0))
     chains = {schema_of(old.plan): chain} if old.started else {}
@@ -125,7 +124,6 @@ def encode_raw(raw: RawFrame) -> bytes:
 def decode_raw(data: bytes) -> RawFrame:
     """Raises InvalidDefinition."""
     held = read(data, Held, InvalidDefinition, "a held frame")
-    if held.v != HELD_VERSION:
-        raise InvalidDefinition(f"held frame of version {held.v}: this release reads version {HELD_VERSION}")
+    check_version(held.v, HELD_VERSION, InvalidDefinition, "held frame")
     offsets, timestamps = np.array(held.offsets, np.int64), np.array(held.timestamps, np.int64)
     return RawFrame(held.partition, held.payloads, offsets, timestamps, held.keys)

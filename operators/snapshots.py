@@ -16,7 +16,7 @@ from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.outputs import Emission
 from swapstream.operators.shard_state import Head, Snapshot
 from swapstream.operators.tables import Tables
-from swapstream.operators.wire import read
+from swapstream.operators.wire import check_version, read
 
 VERSION = 1
 PART_BYTES = 512 * 1024
@@ -68,8 +68,7 @@ class SnapshotPart(msgspec.Struct, frozen=True):
 def decode_part(value: bytes) -> SnapshotPart:
     """Read a message of `snapshots`. Raises InvalidDefinition."""
     part = read(value, SnapshotPart, InvalidDefinition, "a part of a snapshot")
-    if part.v != VERSION:
-        raise InvalidDefinition(f"part of a snapshot of version {part.v}: this release reads version {VERSION}")
+    check_version(part.v, VERSION, InvalidDefinition, "part of a snapshot")
     if not 0 <= part.part < part.parts:
         raise InvalidDefinition(f"part {part.part} of a snapshot of {part.parts} parts")
     return part

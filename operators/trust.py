@@ -14,7 +14,7 @@ import msgspec
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.envelope import Envelope, What
 from swapstream.operators.signing import PUBLIC_BYTES, key_id
-from swapstream.operators.wire import read
+from swapstream.operators.wire import check_version, read
 
 VERSION = 1
 Action = Literal["trust", "revoke"]
@@ -45,8 +45,7 @@ class KeyMessage(msgspec.Struct, frozen=True):
     def decode(cls, body: bytes) -> KeyMessage:
         """Raises InvalidDefinition."""
         message = read(body, cls, InvalidDefinition, "a key message")
-        if message.v != VERSION:
-            raise InvalidDefinition(f"key message of version {message.v}: this release reads version {VERSION}")
+        check_version(message.v, VERSION, InvalidDefinition, "key message")
         if len(message.public) != PUBLIC_BYTES or message.key != key_id(message.public):
             raise InvalidDefinition(f"key {message.key!r:.40}: it is not the id of the public key beside it")
         return message

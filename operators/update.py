@@ -11,7 +11,7 @@ import msgspec
 
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.cut import Cut
-from swapstream.operators.wire import read
+from swapstream.operators.wire import check_version, read
 
 VERSION = 1
 MAX_UPDATE = 48 * 1024
@@ -38,8 +38,7 @@ class Update(msgspec.Struct, frozen=True):
         if len(body) > MAX_UPDATE:
             raise InvalidDefinition(f"update: size: {len(body)} bytes, at most {MAX_UPDATE}")
         update = read(body, cls, InvalidDefinition, "an update")
-        if update.v != VERSION:
-            raise InvalidDefinition(f"update of version {update.v}: this release reads version {VERSION}")
+        check_version(update.v, VERSION, InvalidDefinition, "update")
         return update
 
 
@@ -62,8 +61,7 @@ class UpdateCut(msgspec.Struct, frozen=True):
     def decode(cls, body: bytes) -> UpdateCut:
         """Raises InvalidDefinition, also for a cut or an update in it that is none."""
         found = read(body, cls, InvalidDefinition, "the cut of an update")
-        if found.v != VERSION:
-            raise InvalidDefinition(f"cut of an update of version {found.v}: this release reads version {VERSION}")
+        check_version(found.v, VERSION, InvalidDefinition, "cut of an update")
         cut, update = found.where, Update.decode(found.update)
         if hashlib.sha256(update.plan).hexdigest() != cut.plan:
             raise InvalidDefinition(f"update {cut.name}: the plan's sha256 is not {cut.plan[:12]}…, the cut's")
