@@ -6,7 +6,7 @@ However records were cut into frames, they give the same rows. Both sides of a c
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,7 +20,6 @@ from swapstream.operators.scores import Provenance, RoleColumns, ScoresFrame, de
 
 Table = np.ndarray[Any, np.dtype[Any]]
 Objects = np.ndarray[Any, np.dtype[np.object_]]
-Item = TypeVar("Item", bound=Hashable)
 
 KEY = ("offset", "index", "slot")
 CONTENT = ("time", "device", "about", "score", "error", "warming", "anomalous")

@@ -14,12 +14,11 @@ from swapstream.scripts.change import change_options
 from swapstream.scripts.console import say
 from swapstream.scripts.controller import Controller
 from swapstream.scripts.environment import Environment, load_environment
-from swapstream.scripts.known import Known
+from swapstream.scripts.known import Known, known_of
 from swapstream.scripts.outcome import Outcome
 from swapstream.scripts.publish import author_of
 from swapstream.scripts.shards import ShardState, held_epochs, holding, shard_states
 from swapstream.scripts.submitted import the_deployment
-from swapstream.scripts.swap import known_of
 
 
 @click.command("abort")

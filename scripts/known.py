@@ -13,8 +13,10 @@ from swapstream.operators.plan import Pin, Plan
 from swapstream.operators.statement import digest_of
 from swapstream.operators.update import Update
 from swapstream.scripts.derive import with_champion
+from swapstream.scripts.environment import Environment
 from swapstream.scripts.history import Step, before, history, in_force
-from swapstream.scripts.publish import Part
+from swapstream.scripts.publish import Part, read_definitions
+from swapstream.scripts.submitted import submitted_plan
 
 
 class Known:
@@ -95,3 +97,9 @@ class Known:
         """What must be defined for a plan that is made of parts that are known. Raises UnknownName."""
         models = [Part("model", artifact.ref, artifact.encode()) for artifact in self.undefined(plan, *more)]
         return [*models, Part("plan", plan.name, plan.encode())]
+
+
+def known_of(environment: Environment, namespace: str, deployment: str) -> Known:
+    """What a deployment runs and ran, as of now. Raises ClusterError."""
+    submitted = submitted_plan(environment, namespace, deployment)
+    return Known(read_definitions(environment), namespace, deployment, submitted, Store(environment.store))

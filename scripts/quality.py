@@ -10,18 +10,16 @@ import msgspec
 from swapstream.models.artifact import Artifact
 from swapstream.models.finding import Finding, refuse
 from swapstream.models.schema import Schema
-from swapstream.models.store import Store
 from swapstream.operators.frame import Bool
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Pin, Plan, Require
 from swapstream.operators.statement import digest_of
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.history import in_force
-from swapstream.scripts.known import Known
+from swapstream.scripts.known import Known, known_of
 from swapstream.scripts.metrics import quality
-from swapstream.scripts.publish import Part, read_definitions
+from swapstream.scripts.publish import Part
 from swapstream.scripts.samples import Sample, of_telemetry
-from swapstream.scripts.submitted import submitted_plan
 from swapstream.scripts.trial import RoleTrial, Trial, run_trial
 
 RECORDS = 5_000
@@ -61,8 +59,7 @@ def require(environment: Environment, namespace: str, deployment: str, plan: Pla
     """
     if plan.require == Require():
         return []
-    submitted = submitted_plan(environment, namespace, deployment)
-    known = Known(read_definitions(environment), namespace, deployment, submitted, Store(environment.store))
+    known = known_of(environment, namespace, deployment)
     now = in_force(known.history)
     if now and now.plan == plan.digest:
         return []

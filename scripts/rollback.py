@@ -8,9 +8,9 @@ from swapstream.models.errors import Conflict
 from swapstream.scripts.change import Order, carry_out, change_options
 from swapstream.scripts.console import say
 from swapstream.scripts.environment import load_environment
+from swapstream.scripts.known import known_of
 from swapstream.scripts.publish import author_of
 from swapstream.scripts.submitted import the_deployment
-from swapstream.scripts.swap import known_of
 
 
 @click.command("rollback")

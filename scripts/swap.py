@@ -6,15 +6,14 @@ import click
 
 from swapstream.models.errors import InvalidSettings
 from swapstream.models.gate import check
-from swapstream.models.store import Store
 from swapstream.operators.plan import Plan
 from swapstream.operators.plan_file import load_plan_file
 from swapstream.scripts.change import Order, carry_out, change_options, measure
 from swapstream.scripts.environment import Environment, load_environment
-from swapstream.scripts.known import Known
-from swapstream.scripts.publish import Part, author_of, plan_parts, read_definitions
+from swapstream.scripts.known import known_of
+from swapstream.scripts.publish import Part, author_of, plan_parts
 from swapstream.scripts.refusal import on_the_ledger
-from swapstream.scripts.submitted import submitted_plan, the_deployment
+from swapstream.scripts.submitted import the_deployment
 
 
 @click.command("swap")
@@ -58,9 +57,3 @@ def derived(environment: Environment, namespace: str, deployment: str, ref: str,
     check(artifact)
     plan = known.with_champion(artifact, route)
     return plan, known.parts(plan, artifact), known.in_force.epoch
-
-
-def known_of(environment: Environment, namespace: str, deployment: str) -> Known:
-    """What a deployment runs and ran, as of now."""
-    submitted = submitted_plan(environment, namespace, deployment)
-    return Known(read_definitions(environment), namespace, deployment, submitted, Store(environment.store))

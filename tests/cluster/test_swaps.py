@@ -26,8 +26,8 @@ from swapstream.scripts import kafka
 from swapstream.scripts.arrays import write_parameters
 from swapstream.scripts.change import Order, carry_out
 from swapstream.scripts.controller import Controller
+from swapstream.scripts.known import known_of
 from swapstream.scripts.publish import Part, author_of, read_definitions
-from swapstream.scripts.swap import known_of
 from swapstream.scripts.updates import Updater
 from tests.support import wire_check
 from tests.support.wire_check import TOPICS

@@ -308,7 +308,7 @@ def test_a_swap_is_measured_on_telemetry(environment: Environment, topics: Topic
 
 
 def test_a_swap_to_a_plan_that_requires_nothing_reads_nothing(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("swapstream.scripts.quality.read_definitions", lambda _: pytest.fail("was read"))
+    monkeypatch.setattr("swapstream.scripts.known.read_definitions", lambda _: pytest.fail("was read"))
     assert required(environment) == []
 
 
