@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import ArrayLike
 
 from benchmarks.workload import Workload
 from swapstream.models.artifact import Artifact
@@ -18,11 +17,10 @@ from swapstream.models.errors import ClusterError
 from swapstream.models.store import Store
 from swapstream.operators.plan import Plan
 from swapstream.scripts.acknowledge import Ledger, Row, activations, one_each, prepares
-from swapstream.scripts.catalogue import Files, read_plan
 from swapstream.scripts.console import progress
 from swapstream.scripts.controller import Controller
 from swapstream.scripts.environment import Environment
-from swapstream.scripts.publish import Part, author_of, publish
+from swapstream.scripts.publish import author_of, publish_plan
 
 PATIENCE_S = 120.0
 
@@ -65,10 +63,7 @@ def target(environment: Environment, directory: Path, workload: Workload, name: 
         store.put(model)
     champion, *challengers = [model.ref for model in models]
     file.write_bytes(msgspec.yaml.encode(workload.plan() | {"champion": champion, "challengers": challengers}))
-    written, plan = read_plan(environment, str(file))
-    schemas = [Part("schema", each.name, each.encode()) for each in map(Files(environment, directory).schema, written.schemas)]
-    parts = [*schemas, *(Part("model", model.ref, model.encode()) for model in models), Part("plan", plan.name, plan.encode())]
-    publish(environment, environment.job.namespace, parts, author_of(environment, "benchmark"))
+    plan, _ = publish_plan(environment, environment.job.namespace, str(file), author_of(environment, "benchmark"))
     return Target(plan, file)
 
 
@@ -115,13 +110,6 @@ def must_be(event: str, rows: Sequence[Row]) -> None:
 
 def latest(rows: Sequence[Row]) -> float:
     return max(float(row["written"]) for row in rows)
-
-
-def percentiles(values: ArrayLike, each: Sequence[float] = (50, 99)) -> dict[str, float]:
-    """p50, p99, …, and the largest; NaN of no values."""
-    found = np.asarray(values, float)
-    found = found if found.size else np.array([np.nan])
-    return {**{f"p{one:g}": float(np.percentile(found, one)) for one in each}, "max": float(found.max())}
 
 
 def settle(what: str, ready: Callable[[], Any], seconds: float) -> None:

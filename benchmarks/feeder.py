@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import time
-from multiprocessing.process import BaseProcess
-from typing import Any, Self
+from typing import Any
 
+from benchmarks.beside import SPAWNED, Beside
 from benchmarks.readings import Readings, values
 from benchmarks.workload import IN_FLIGHT, producer
 from swapstream.scripts.environment import Environment
@@ -27,22 +26,13 @@ class Timed(Readings):
         return super().schema | {"time_unit": "us"}
 
 
-class Feeder:
+class Feeder(Beside):
     """Feeds `total` readings of `devices` devices in turn, `rate` a second (infinite: as fast as it can), and no more than
-    `allow` says. A context manager; leaving it ends the process."""
+    `allow` says."""
 
     def __init__(self, environment: Environment, devices: int, total: int, rate: float = math.inf) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._allowed = context.Value("q", total)
-        self.process: BaseProcess = context.Process(target=feed, args=(environment, devices, total, rate, self._allowed))
-
-    def __enter__(self) -> Self:
-        self.process.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.join()
+        self._allowed = SPAWNED.Value("q", total)
+        super().__init__(feed, environment, devices, total, rate, self._allowed)
 
     def allow(self, readings: int) -> None:
         """Go on until so many have been fed."""

@@ -16,7 +16,7 @@ from benchmarks.arena import Arena
 from benchmarks.candidates import submit
 from benchmarks.cluster import cluster, directory
 from benchmarks.feeder import Feeder, Timed
-from benchmarks.measure import Offsets
+from benchmarks.measure import Offsets, percentiles
 from swapstream.models.errors import ClusterError
 from swapstream.operators.frame import Float64, Int64
 from swapstream.operators.scores import decode_scores
@@ -38,11 +38,6 @@ class Latencies(msgspec.Struct, frozen=True):
         late = self.due >= seconds
         return Latencies(self.due[late], self.waited[late])
 
-    def percentiles(self) -> dict[str, float]:
-        found = {f"p{each:g}": float(np.percentile(self.waited, each)) for each in PERCENTILES}
-        return {**found, "max": float(self.waited.max())}
-
-
 @click.command()
 @click.option("--rate", default=20_000, show_default=True, type=click.IntRange(100), help="Readings a second.")
 @click.option("--seconds", default=110, show_default=True, type=click.IntRange(2), help="How long.")
@@ -61,7 +56,7 @@ def main(rate: int, seconds: int, warm_up: int, json_file: Path | None, plot: Pa
         with Feeder(environment, 1000, rate * seconds, rate) as feeder:
             found = collect(environment, before, rate * seconds, feeder)
     counted = found.after(min(warm_up, seconds / 2))
-    row = counted.percentiles()
+    row = percentiles(counted.waited, PERCENTILES)
     show([{"ms": "produced to consumed", **{name: f"{value:.0f}" for name, value in row.items()}}], ["ms", *row], False,
          f"{rate:,} readings/s, {len(counted.due):,} counted, {job}")
     report.write_json(json_file, rate=rate, job=job, goals=GOALS, counted=len(counted.due), milliseconds=row)

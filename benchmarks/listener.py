@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 import numpy as np
 
+from benchmarks.beside import SPAWNED, Beside
 from benchmarks.latency import arrivals
 from benchmarks.measure import Offsets
 from swapstream.operators.frame import Float64, Int64
@@ -25,21 +24,12 @@ class Heard(msgspec.Struct, frozen=True):
     waited: Float64
 
 
-class Listener:
-    """Listens since `before`. A context manager; `heard` ends it."""
+class Listener(Beside):
+    """Listens since `before`; `heard` ends it."""
 
     def __init__(self, environment: Environment, before: Offsets, file: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._enough, self._file = context.Event(), file
-        self.process: BaseProcess = context.Process(target=listen, args=(environment, before, str(file), self._enough))
-
-    def __enter__(self) -> Self:
-        self.process.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.join()
+        self._enough, self._file = SPAWNED.Event(), file
+        super().__init__(listen, environment, before, str(file), self._enough)
 
     def heard(self) -> Heard:
         """Everything until now. Raises ChildProcessError when the process has failed."""

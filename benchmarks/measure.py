@@ -7,7 +7,7 @@ runs, and next to nothing takes processor time from it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import cache
 
@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from confluent_kafka import Consumer, IsolationLevel, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
+from numpy.typing import ArrayLike
 
 from benchmarks.workload import ERRORS, PARTITIONS
 from swapstream.models.errors import ClusterError
@@ -150,3 +151,10 @@ def reader(environment: Environment, topic: str, start: Offsets, committed: bool
                          "enable.partition.eof": True, "log_level": ERRORS})
     consumer.assign([TopicPartition(topic, partition, offset) for partition, offset in start.items()])
     return consumer
+
+
+def percentiles(values: ArrayLike, each: Sequence[float] = (50, 99)) -> dict[str, float]:
+    """p50, p99, …, and the largest; NaN of no values."""
+    found = np.asarray(values, float)
+    found = found if found.size else np.array([np.nan])
+    return {**{f"p{one:g}": float(np.percentile(found, one)) for one in each}, "max": float(found.max())}

@@ -27,6 +27,8 @@ APART_S = 3.0
 LEAST_S = 1.5
 """A worker has noticed the last one by then."""
 START_S, END_S = 60.0, 120.0
+BATCHES = 20
+"""What was fed until a moment is among the next that come out."""
 
 
 def poll(arena: Arena, changes: int) -> list[Change]:
@@ -38,13 +40,13 @@ def poll(arena: Arena, changes: int) -> list[Change]:
     told.write_bytes(msgspec.json.encode(Polling(job_of(arena), start, str(watched), LOOK_S)))
     commands = [[sys.executable, "-m", "benchmarks.rivals.polling_readings", str(told), str(number)] for number in range(WORKERS)]
     with started(commands, log) as running:
-        settle("the polling rival's first scores", lambda: well(running, log) and begun(arena, before), START_S)
+        settle("the polling rival's first scores", lambda: well(running, log) and grown(arena, before), START_S)
         rests = LEAST_S + np.random.default_rng(0).exponential(APART_S - LEAST_S, changes)
         time.sleep(APART_S)
         found = [change(arena, watched, number + 1, rest) for number, rest in enumerate(rests)]
-        # What was fed until now has to come out before the processes are ended.
+        # Before the processes are ended.
         enough = measure.ends(environment, RIVAL)
-        settle("the polling rival's output", lambda: grown(arena, enough), END_S)
+        settle("the polling rival's output", lambda: grown(arena, enough, BATCHES), END_S)
     return found
 
 
@@ -79,11 +81,6 @@ def well(running: list[Process], log: Path) -> bool:
     return True
 
 
-def begun(arena: Arena, before: measure.Offsets) -> bool:
-    """Whether every partition has output."""
-    return all(end > before[partition] for partition, end in measure.ends(arena.environment, RIVAL).items())
-
-
-def grown(arena: Arena, since: measure.Offsets) -> bool:
-    """Whether every partition has more output than then, by some batches."""
-    return all(end > since[partition] + 20 for partition, end in measure.ends(arena.environment, RIVAL).items())
+def grown(arena: Arena, since: measure.Offsets, batches: int = 0) -> bool:
+    """Whether every partition has more output than then, by more than so many batches."""
+    return all(end > since[partition] + batches for partition, end in measure.ends(arena.environment, RIVAL).items())

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.request
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,12 @@ from swapstream.scripts.controller import Controller
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.flink_cli import FlinkCommandLine
-from swapstream.scripts.flink_rest import ENDED
+from swapstream.scripts.flink_rest import ENDED, FlinkRest
 from swapstream.scripts.job import Submission
 from swapstream.scripts.publish import author_of
+
+REST_S = 10.0
+"""Flink may be slow to answer while it is as busy as here."""
 
 
 class Restart(msgspec.Struct, frozen=True):
@@ -61,11 +62,12 @@ def stop(environment: Environment, name: str) -> Path:
         found = deployments.require(name)
         deployments.save(found.stopped())  # first, or the keeper brings it back
         job = found.job_ids[-1]
-        trigger = ask(environment, f"/jobs/{job}/stop", {"drain": False})["request-id"]
+        rest = FlinkRest(environment.flink.url, REST_S)
+        trigger = rest.stop(job)
         where: list[str] = []
 
         def stopped() -> bool:
-            answer = ask(environment, f"/jobs/{job}/savepoints/{trigger}")
+            answer = rest.savepoint(job, trigger)
             if answer["status"]["id"] == "COMPLETED":
                 where.append(location(answer["operation"]))
             return bool(where)
@@ -79,15 +81,3 @@ def location(operation: dict[str, Any]) -> str:
     if "location" not in operation:
         raise ClusterError(f"the savepoint failed: {str(operation.get('failure-cause', {}).get('stack-trace', ''))[:300]}")
     return str(operation["location"])
-
-
-def ask(environment: Environment, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Of Flink's REST interface on loopback; with a body it is a POST."""
-    data = json.dumps(body).encode() if body is not None else None
-    request = urllib.request.Request(f"{environment.flink.url}{path}", data, {"Content-Type": "application/json"})
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=10) as response:
-            return dict(json.loads(response.read()))
-    except OSError as error:
-        raise ClusterError(f"Flink at {environment.flink.url} does not answer to {path}: {error}") from error

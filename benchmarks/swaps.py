@@ -9,12 +9,13 @@ import click
 
 from benchmarks import report
 from benchmarks.arena import Arena
-from benchmarks.changing import percentiles, target
+from benchmarks.changing import target
 from benchmarks.cluster import STAMPED, cluster, directory
 from benchmarks.feeder import Timed
 from benchmarks.large import versions
 from benchmarks.listener import Heard
 from benchmarks.loading import full_load
+from benchmarks.measure import percentiles
 from benchmarks.swaps_report import GOALS, Found, draw, latencies, missed, tables
 from benchmarks.ways import DEVICES, NAME, Size, Stage, polled, restarted, swapped
 from benchmarks.workload import PARTITIONS

@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 
 from benchmarks import report
-from benchmarks.changing import Swap, percentiles
+from benchmarks.changing import Swap
 from benchmarks.cuts import within
 from benchmarks.listener import Heard
 from benchmarks.loading import Load
+from benchmarks.measure import percentiles
 from benchmarks.ways import Size, Way
 from swapstream.operators.frame import Bool
 from swapstream.scripts.console import show

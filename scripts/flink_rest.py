@@ -60,8 +60,17 @@ class FlinkRest:
         """Ask for the job's end; it is over when its state says so."""
         self._ask(f"/jobs/{job_id}?mode=cancel", method="PATCH")
 
-    def _ask(self, path: str, method: str = "GET") -> Any:
-        request = urllib.request.Request(f"{self.url}{path}", method=method)
+    def stop(self, job_id: str) -> str:
+        """Ask for a savepoint and then the job's end; returns the request's id, for `savepoint`."""
+        return str(self._ask(f"/jobs/{job_id}/stop", "POST", {"drain": False})["request-id"])
+
+    def savepoint(self, job_id: str, request: str) -> dict[str, Any]:
+        """How far a request for a savepoint is: status, and once that is COMPLETED operation (location, or failure-cause)."""
+        return dict(self._ask(f"/jobs/{job_id}/savepoints/{request}"))
+
+    def _ask(self, path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"}, method=method)
         try:
             with _opener.open(request, timeout=self.timeout) as response:
                 return json.loads(response.read() or b"{}")
