@@ -19,6 +19,7 @@ from swapstream.operators.statement import Statement, encode_definition
 from swapstream.operators.token import Token
 from swapstream.operators.trust import KeyMessage
 from swapstream.operators.update import Update, UpdateCut
+from tests.support.first_written import write_missing
 
 FOLDER = Path(__file__).parent / "signed"
 SIGNER = Signer.from_seed(bytes(range(32)))
@@ -84,8 +85,4 @@ def test_the_same_is_written_in_the_same_bytes_today(name: str) -> None:
 
 
 if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
-    for name, example in EXAMPLES.items():
-        path = FOLDER / f"{name}.msgpack"
-        if not path.exists():
-            path.write_bytes(example())
+    write_missing(FOLDER, EXAMPLES)

@@ -21,6 +21,7 @@ from swapstream.operators.scores import BEFORE_ALL, Position, decode_scores
 from swapstream.operators.shard_state import decode_raw, encode_raw
 from swapstream.operators.statement import decode_definition, encode_definition
 from swapstream.operators.token import Token
+from tests.support.first_written import write_missing
 from tests.support.shards import EWM, Parameters, Worker, deployable, frame, reading, route, running, token
 
 FOLDER = Path(__file__).parent / "v1"
@@ -134,7 +135,4 @@ def test_shard_snapshot() -> None:
 
 
 if __name__ == "__main__":
-    for name, example in examples().items():
-        path = FOLDER / f"{name}.msgpack"
-        if not path.exists():
-            path.write_bytes(example())
+    write_missing(FOLDER, examples())

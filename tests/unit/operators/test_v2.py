@@ -18,6 +18,7 @@ from swapstream.operators.plan import Plan
 from swapstream.operators.plan_file import DevicesFile
 from swapstream.operators.retention import Retention
 from swapstream.operators.scores import BEFORE_ALL, Position, decode_scores
+from tests.support.first_written import write_missing
 from tests.support.shards import EWM, Stored, Worker, belt, deployable, fan, frame, reading, route, running, token
 
 FOLDER = Path(__file__).parent / "v2"
@@ -129,8 +130,4 @@ def test_state(name: str) -> None:
 
 
 if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
-    for name, example in EXAMPLES.items():
-        path = FOLDER / f"{name}.msgpack"
-        if not path.exists():
-            path.write_bytes(example())
+    write_missing(FOLDER, EXAMPLES)

@@ -16,6 +16,7 @@ from swapstream.operators.plan import Plan, Require
 from swapstream.operators.scores import Position
 from swapstream.operators.shard_state import Pending
 from swapstream.operators.update import Update
+from tests.support.first_written import write_missing
 from tests.support.shards import EWM, Stored, Worker, deployable, frame, reading, route, running, token
 
 FOLDER = Path(__file__).parent / "v3"
@@ -98,8 +99,4 @@ def test_state(name: str) -> None:
 
 
 if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
-    for name, example in EXAMPLES.items():
-        path = FOLDER / f"{name}.msgpack"
-        if not path.exists():
-            path.write_bytes(example())
+    write_missing(FOLDER, EXAMPLES)

@@ -36,11 +36,6 @@ FILES = {"first": "a:1", "second": "b:1", "third": "c:1"}
 
 
 @pytest.fixture
-def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
-    return Topics(monkeypatch)
-
-
-@pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topics: Topics) -> Environment:
     """Three plans of deployment d as files, whose job is taken to run."""
     monkeypatch.chdir(tmp_path)

@@ -26,11 +26,6 @@ EVE = Signer.from_seed(b"e" * 32)
 
 
 @pytest.fixture
-def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
-    return Topics(monkeypatch)
-
-
-@pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topics: Topics) -> Environment:
     monkeypatch.chdir(tmp_path)
     Path("env.yaml").write_text(f"directory: {tmp_path}/run\n")

@@ -24,11 +24,6 @@ ME = Author("me", "a test")
 
 
 @pytest.fixture
-def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
-    return Topics(monkeypatch)
-
-
-@pytest.fixture
 def environment(tmp_path: Path) -> Environment:
     (tmp_path / "pumps.yaml").write_text("{name: pumps, fields: [temperature, pressure]}")
     (tmp_path / "plan.yaml").write_text("{name: p, schema: pumps.yaml, champion: 'a:1', canary: 'b:1'}")

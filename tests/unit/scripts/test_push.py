@@ -24,11 +24,6 @@ from tests.support.topics import Topics
 
 
 @pytest.fixture
-def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
-    return Topics(monkeypatch)
-
-
-@pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, topics: Topics) -> Environment:
     """A store with a:1, its numbers in p.npz, and a key that is trusted."""
     monkeypatch.chdir(tmp_path)

@@ -26,11 +26,6 @@ SEVERAL = deployable("p", routes=(route("x-*", champion="b:1"), route("y-*", cha
 
 
 @pytest.fixture
-def topics(monkeypatch: pytest.MonkeyPatch) -> Topics:
-    return Topics(monkeypatch)
-
-
-@pytest.fixture
 def environment(tmp_path: Path, topics: Topics) -> Environment:
     return Environment(directory=str(tmp_path))
 
