@@ -17,7 +17,7 @@ from swapstream.models.schema import Schema
 from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 from swapstream.operators.wire import check_version, read
 
-VERSION = 3
+VERSION = 4
 EVERY_DEVICE = "*"
 MAX_SCHEMAS = 64
 
@@ -47,7 +47,8 @@ class Route(msgspec.Struct, frozen=True):
     """Which models score the devices that match a glob pattern, of one type (a schema's name) or, "", of every type; with a
     `tag`, only those that the plan's tag of this name has.
 
-    `threshold` overrides the champion's own. `on_error` answers for the champion on the records on which that fails.
+    `threshold` overrides the champion's own. `on_error` answers for the champion on the records on which that fails. `decoy`: features
+    are archived beside the scores; without a champion they always are.
     """
 
     devices: str = EVERY_DEVICE
@@ -58,6 +59,7 @@ class Route(msgspec.Struct, frozen=True):
     type: str = ""
     on_error: Pin | None = None
     tag: str = ""
+    decoy: bool = False
 
     @property
     def takes_all(self) -> bool:
@@ -117,8 +119,9 @@ class Plan(msgspec.Struct, frozen=True):
 
     def oldest(self) -> Plan:
         """The same in the oldest version that can say it of 2 and later: so its digest stays over releases."""
-        plain = not self.tags and self.require == Require() and not any(r.on_error or r.tag for r in self.routes)
-        return msgspec.structs.replace(self, v=2 if plain else VERSION)
+        third = self.tags or self.require != Require() or any(route.on_error or route.tag for route in self.routes)
+        fourth = any(route.decoy for route in self.routes)
+        return msgspec.structs.replace(self, v=VERSION if fourth else 3 if third else 2)
 
     def encode(self) -> bytes:
         """A plan that was read as an older version gives the bytes that it was, so that its digest stays."""
@@ -181,6 +184,25 @@ class PlanV2(msgspec.Struct, frozen=True):
     v: int = 2
 
 
+class RouteV3(RouteV2, frozen=True):
+    """A route of version 3: devices with a tag, and who answers for the champion."""
+
+    on_error: Pin | None = None
+    tag: str = ""
+
+
+class PlanV3(msgspec.Struct, frozen=True):
+    """A plan of version 3: tags, and what a champion must show."""
+
+    name: str
+    inputs: tuple[Input, ...]
+    routes: tuple[RouteV3, ...]
+    devices: Retention = DEFAULT_RETENTION
+    tags: dict[str, tuple[str, ...]] = {}
+    require: Require = Require()
+    v: int = 3
+
+
 def from_first(body: bytes) -> Plan:
     """A plan of version 1 in the words of today."""
     plan = read(body, PlanV1, InvalidPlan, "a plan")
@@ -195,7 +217,12 @@ def from_second(body: bytes) -> Plan:
 
 
 def from_third(body: bytes) -> Plan:
-    """A plan of version 3."""
+    """A plan of version 3 in the words of today."""
+    return msgspec.convert(read(body, PlanV3, InvalidPlan, "a plan"), Plan, from_attributes=True)
+
+
+def from_fourth(body: bytes) -> Plan:
+    """A plan of version 4."""
     return read(body, Plan, InvalidPlan, "a plan")
 
 
@@ -211,8 +238,13 @@ def second(plan: Plan) -> PlanV2:
     return msgspec.convert(plan, PlanV2, from_attributes=True)
 
 
-READERS: dict[int, Callable[[bytes], Plan]] = {1: from_first, 2: from_second, 3: from_third}
-WRITERS: dict[int, Callable[[Plan], PlanV1 | PlanV2]] = {1: first, 2: second}
+def third(plan: Plan) -> PlanV3:
+    """What `from_third` took."""
+    return msgspec.convert(plan, PlanV3, from_attributes=True)
+
+
+READERS: dict[int, Callable[[bytes], Plan]] = {1: from_first, 2: from_second, 3: from_third, 4: from_fourth}
+WRITERS: dict[int, Callable[[Plan], PlanV1 | PlanV2 | PlanV3]] = {1: first, 2: second, 3: third}
 
 
 def check_schemas(plan: str, schemas: Sequence[Schema]) -> None:

@@ -10,6 +10,7 @@
       - {devices: "pump-1*", champion: pump:7, threshold: 4.5}
     champion: pump:6                      # roles at the top level: for whatever no route took
     devices: {max: 100000, evict_after: 30d}
+    decoy: true                           # features are archived beside the scores
     require: {max_alarm_rate: 0.01}       # what `swapstream check --against` must find
 """
 
@@ -44,6 +45,7 @@ class RouteFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     type: str = ""
     on_error: str | None = None
     tag: str = ""
+    decoy: bool = False
 
     @property
     def takes_all(self) -> bool:
@@ -77,6 +79,7 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     on_error: str | None = None
     tags: dict[str, tuple[str, ...]] = {}
     require: Require = Require()
+    decoy: bool = False
 
     @property
     def schemas(self) -> tuple[str, ...]:
@@ -84,7 +87,8 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def every_route(self) -> tuple[RouteFile, ...]:
         """The routes, with roles at the top level as the last one. Raises InvalidPlan."""
-        rest = RouteFile(EVERY_DEVICE, self.champion, self.challengers, self.canary, self.threshold, on_error=self.on_error)
+        rest = RouteFile(EVERY_DEVICE, self.champion, self.challengers, self.canary, self.threshold, on_error=self.on_error,
+                         decoy=self.decoy)
         if rest == RouteFile() and self.routes:
             return self.routes
         if any(route.takes_all and not route.type for route in self.routes):
@@ -200,6 +204,7 @@ def resolve_route(plan: str, route: RouteFile, inputs: dict[str, Composite], cat
         route.type,
         on_error,
         route.tag,
+        route.decoy,
     )
 
 

@@ -80,6 +80,8 @@ def flat(plan: Plan) -> dict[str, Any]:
             described[f"{which}: {role}" + (f".{place}" if role == "challenger" else "")] = str(pin)
         if route.threshold is not None:
             described[f"{which}: threshold"] = route.threshold
+        if route.decoy:
+            described[f"{which}: decoy"] = True
     if plan.devices != FOR_EVER:
         described |= {"devices.max": plan.devices.max, "devices.evict_after": f"{plan.devices.evict_after} ms"}
     return described

@@ -133,8 +133,8 @@ def test_other_bytes_are_refused(body: bytes) -> None:
 
 
 def test_another_version_is_refused() -> None:
-    plan = msgspec.structs.replace(deployable("p").plan, v=4)
-    with pytest.raises(InvalidPlan, match="version 4: this release reads versions 1 to 3"):
+    plan = msgspec.structs.replace(deployable("p").plan, v=5)
+    with pytest.raises(InvalidPlan, match="version 5: this release reads versions 1 to 4"):
         Plan.decode(plan.encode())
 
 
@@ -273,6 +273,7 @@ def test_a_plan_that_needs_nothing_new_keeps_the_digest_that_it_had() -> None:
     assert plan.v == 2
     assert "on_error" not in msgspec.msgpack.decode(plan.encode())["routes"][0]
     assert deployable("p", champion="a:1", on_error="b:1").plan.v == 3
+    assert deployable("p", champion="a:1", decoy=True).plan.v == 4
 
 
 def test_a_tag_that_no_plan_has_is_refused_when_it_is_read() -> None:
