@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -11,10 +11,12 @@ from swapstream.scripts.acknowledge import Row, addressed
 from swapstream.scripts.history import Step
 from swapstream.scripts.lag import Lag
 
+Duty = Literal["emit", "mute", "retired"]
+
 
 class ShardState(msgspec.Struct, frozen=True):
     """After its newest row: the epoch in which it is and its plan's digest, since which offset, in which job; where it holds, if it
-    does, and why."""
+    does, and why; which generation of the deployment's jobs it belongs to, and its duty there."""
 
     epoch: int | None = None
     plan: str | None = None
@@ -23,23 +25,61 @@ class ShardState(msgspec.Struct, frozen=True):
     job: str | None = None
     holds_at: int | None = None
     reason: str | None = None
+    generation: int = 0
+    duty: Duty = "emit"
+
+
+Said = dict[int, dict[int, ShardState]]
+"""Generation → partition → what the shard of that job said last."""
+
+
+def said(rows: Iterable[Row], namespace: str, deployment: str) -> Said:
+    """Of the rows of a ledger in their order."""
+    found: Said = {}
+    for row in rows:
+        if addressed(row, namespace, deployment) and isinstance(row.get("partition"), int):
+            generation, partition = row.get("generation") or 0, row["partition"]
+            states = found.setdefault(generation, {})
+            states[partition] = after(states.get(partition) or standing(found, generation, partition), row)
+    return found
+
+
+def standing(found: Said, generation: int, partition: int) -> ShardState:
+    """What a job's shard does: as it said, else as the newest job before it whose shard emitted, from which it went on."""
+    own = found.get(generation, {}).get(partition)
+    if own:
+        return own
+    emitted = [before for before in sorted(found) if before < generation and emits(found[before].get(partition))]
+    inherited = found[emitted[-1]][partition] if emitted else ShardState()
+    return msgspec.structs.replace(inherited, generation=generation)
+
+
+def emits(state: ShardState | None) -> bool:
+    return state is not None and state.duty == "emit"
 
 
 def shard_states(rows: Iterable[Row], namespace: str, deployment: str) -> dict[int, ShardState]:
-    """Partition → what its shard said last, of the rows of a ledger in their order."""
-    found: dict[int, ShardState] = {}
-    for row in rows:
-        if addressed(row, namespace, deployment) and isinstance(row.get("partition"), int):
-            found[row["partition"]] = after(found.get(row["partition"], ShardState()), row)
-    return found
+    """Partition → what the shard that answers there said last, of the rows of a ledger in their order."""
+    return answering(said(rows, namespace, deployment))
+
+
+def answering(found: Said) -> dict[int, ShardState]:
+    """Partition → the shard of the newest job that is not mute there."""
+    states: dict[int, ShardState] = {}
+    for _, of_job in sorted(found.items()):
+        states |= {partition: state for partition, state in of_job.items() if state.duty != "mute"}
+    return states
 
 
 def after(state: ShardState, row: Row) -> ShardState:
     """A shard's state after a row of its own."""
     event, offset = row.get("event"), row.get("offset")
     job = row.get("job") or state.job
-    if event == "activated":
-        return ShardState(row.get("epoch"), row.get("plan"), row.get("plan_name"), offset, job)
+    if event in ("activated", "forked", "restored"):
+        begun = ShardState(row.get("epoch"), row.get("plan"), row.get("plan_name"), offset, job)
+        return msgspec.structs.replace(begun, generation=state.generation, duty="emit" if event == "activated" else "mute")
+    if event == "retired":
+        return msgspec.structs.replace(state, duty="retired", job=job)
     if event == "holding":
         return msgspec.structs.replace(state, holds_at=offset, reason=row.get("reason"), job=job)
     if event in ("released", "aborted") or (event == "rejected" and offset == state.holds_at):
@@ -80,14 +120,18 @@ def shard_rows(
     states: Mapping[int, ShardState],
     history: Sequence[Step],
     lags: Mapping[int, Lag],
+    side: str | None = None,
 ) -> list[dict[str, Any]]:
-    """A row for each partition of telemetry, whose ends are `ends`: what `status` shows."""
+    """A row for each partition of telemetry, whose ends are `ends`: what `status` shows. `side`: blue or green, of two jobs that run."""
     rows = []
     for partition, end in sorted(ends.items()):
         state, lag = states.get(partition, ShardState()), lags.get(partition)
         step = expected(history, partition, end - lag.records if lag else None) if state.epoch is None else None
         rows.append({
             "deployment": deployment,
+            "side": side,
+            "generation": state.generation,
+            "duty": state.duty,
             "partition": partition,
             "plan": state.plan_name or (state.plan or (step.plan if step else ""))[:12] or None,
             "plan_digest": state.plan or (step.plan if step else None),

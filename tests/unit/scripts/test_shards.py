@@ -9,7 +9,16 @@ import msgspec
 from swapstream.operators.cut import Cut
 from swapstream.scripts.history import Step
 from swapstream.scripts.lag import Lag
-from swapstream.scripts.shards import ShardState, held_epochs, held_records, holding, shard_rows, shard_states
+from swapstream.scripts.shards import (
+    ShardState,
+    held_epochs,
+    held_records,
+    holding,
+    said,
+    shard_rows,
+    shard_states,
+    standing,
+)
 
 CUT = Cut("prod", "d", 1, "one", "t", {0: 10, 1: 20})
 STEPS = [
@@ -82,7 +91,38 @@ def test_what_is_held_is_what_was_read_from_the_token_on() -> None:
 def test_a_row_has_all_that_status_shows() -> None:
     state = msgspec.structs.replace(after(ACTIVATED, HOLDING))
     first, second = shard_rows("prod.d", {0: 50, 1: 60}, {0: state}, [], {0: Lag(20, 1.5)})
-    assert first == {"deployment": "prod.d", "partition": 0, "plan": "p", "plan_digest": "one", "epoch": 1, "since": 10,
+    assert first == {"deployment": "prod.d", "side": None, "generation": 0, "duty": "emit", "partition": 0, "plan": "p",
+                     "plan_digest": "one", "epoch": 1, "since": 10,
                      "behind": "20 records (1.5 s)", "behind_records": 20, "behind_s": 1.5, "holds_at": 30, "held_records": 0,
                      "reason": "the store is away", "newest_epoch": None, "said_by": "j"}  # fmt: skip
     assert (second["plan"], second["epoch"], second["behind"]) == (None, None, None)
+
+
+FORKED = row("forked", 0, 20, epoch=2, plan="two", job="k", generation=3)
+RETIRED = row("retired", 0, 30, epoch=2, job="j", generation=2)
+TAKEN = row("activated", 0, 30, epoch=2, plan="two", job="k", generation=3)
+BLUE = {**ACTIVATED, "generation": 2}
+
+
+def duties(*rows: dict[str, Any]) -> dict[int, str]:
+    return {generation: states[0].duty for generation, states in said(rows, "prod", "d").items()}
+
+
+def test_the_jobs_of_a_handover_are_told_apart() -> None:
+    assert duties(BLUE, FORKED) == {2: "emit", 3: "mute"}
+    assert duties(BLUE, FORKED, RETIRED) == {2: "retired", 3: "mute"}
+    assert duties(BLUE, FORKED, RETIRED, TAKEN) == {2: "retired", 3: "emit"}
+
+
+def test_who_answers_is_never_a_mute_job() -> None:
+    assert after(BLUE, FORKED) == ShardState(1, "one", "p", 10, "j", generation=2)
+    assert after(BLUE, FORKED, RETIRED).duty == "retired"
+    assert after(BLUE, FORKED, RETIRED, TAKEN) == ShardState(2, "two", None, 30, "k", generation=3)
+    assert after(BLUE, FORKED, {**FORKED, "generation": 4}).generation == 2, "two that were given up"
+
+
+def test_a_job_that_went_on_from_anothers_state_is_where_that_was() -> None:
+    found = said([BLUE, FORKED], "prod", "d")
+    assert standing(found, 5, 0) == ShardState(1, "one", "p", 10, "j", generation=5)
+    assert standing(found, 5, 1) == ShardState(generation=5)
+    assert standing(said([BLUE, row("rejected", 0, 40, generation=5)], "prod", "d"), 5, 0).plan == "one"
