@@ -63,6 +63,9 @@ def build(spec: JobSpec) -> StreamExecutionEnvironment:
         spec.plan,
         spec.parameters_end,
         snapshot_every_ms=spec.snapshot_every_ms if "snapshots" in spec.topics else 0,
+        generation=spec.generation,
+        upgrade=spec.upgrade,
+        partitions=len(spec.start_offsets),
     )
     shards = ShardFunction(
         assignment,
@@ -80,7 +83,7 @@ def build(spec: JobSpec) -> StreamExecutionEnvironment:
     write_output(tables, statements, messages, spec)
     write_ledger(tables, statements, messages.get_side_output(ledger_tag()), spec)
     statements.attach_as_datastream()
-    set_uids(env)
+    set_uids(env, spec.line)
     return env
 
 

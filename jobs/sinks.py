@@ -30,7 +30,7 @@ def exactly_once(spec: JobSpec) -> str:
     """INCREMENTING never reuses a transactional id, so that a commit repeated at recovery is not refused: what the logs call
     a failed commit is one. (POOLING reuses the id a checkpoint later; if that one fails, Flink warns of a loss that is none.)"""
     return f"""'sink.delivery-guarantee' = 'exactly-once', 'sink.transaction-naming-strategy' = 'incrementing',
-        'sink.transactional-id-prefix' = 'swapstream.{spec.name}.output',
+        'sink.transactional-id-prefix' = '{spec.transactions}',
         'properties.transaction.timeout.ms' = '{spec.transaction_timeout_ms}'"""
 
 

@@ -31,7 +31,7 @@ def telemetry_frames(tables: StreamTableEnvironment, spec: JobSpec, constants: d
         CREATE TABLE telemetry (
             message_key BYTES, payload BYTES, `partition` INT METADATA VIRTUAL, `offset` BIGINT METADATA VIRTUAL,
             logged TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL, arrived AS PROCTIME())
-        WITH ({kafka_options(spec, "telemetry")}, 'properties.group.id' = '{spec.name}',
+        WITH ({kafka_options(spec, "telemetry")}, 'properties.group.id' = '{spec.group}',
               'scan.startup.mode' = 'specific-offsets', 'scan.startup.specific-offsets' = '{offsets}',
               'key.format' = 'raw', 'key.fields' = 'message_key', 'value.format' = 'raw', 'value.fields-include' = 'EXCEPT_KEY')""")
     cases = " ".join(f"WHEN {partition} THEN {constant}" for partition, constant in constants.items())

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from swapstream.models.errors import InvalidSettings
+from swapstream.operators.assignment import Upgrade
 
 VERSION = 1
 MAX_PARALLELISM = 128
@@ -22,6 +23,11 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - snapshot_every_ms: how often, in log time, each shard publishes its state; 0, or without a topic for it: never.
     - store: path or URL below which models by reference lie. store_prefixes: from where workers fetch; without any, from the store.
     - kafka: properties of every Kafka client: TLS and SASL. Secrets are not among them, only the names of what holds them.
+    - generation: which job of the deployment this is; a keeper's submission is of the same one again. upgrade: how it takes over
+      another's state.
+    - line: which output sinks it writes with, and as which consumer group it reads. Two jobs side by side have different ones; whoever
+      goes on from the transactions that a savepoint left has the same.
+    - code: digests of the archives of extractors' code.
     """
 
     job: str
@@ -46,10 +52,25 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     store: str = ""
     store_prefixes: tuple[str, ...] = ()
     v: int = VERSION
+    generation: int = 0
+    line: int = 0
+    upgrade: Upgrade | None = None
+    code: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
+        """Of the deployment's jobs, one after the other."""
         return f"{self.namespace}.{self.deployment}"
+
+    @property
+    def group(self) -> str:
+        """The consumer group that telemetry is read as."""
+        return f"{self.name}.{self.line}" if self.line else self.name
+
+    @property
+    def transactions(self) -> str:
+        """What the transactional ids of the output begin with."""
+        return f"swapstream.{self.name}.output" + (f".{self.line}" if self.line else "")
 
     def write(self, path: Path) -> None:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self)))

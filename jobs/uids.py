@@ -1,7 +1,8 @@
 """Fixed uids for every operator, SQL's included: state is found by them, so they never change silently.
 
 SQL's own uids hold a counter: one statement more, and a savepoint's offsets would vanish without a word. Here an operator is
-named after the table or operator its chain belongs to and after what it does: telemetry-windowaggregate, output-sink.
+named after the table or operator its chain belongs to and after what it does: telemetry-windowaggregate, output-sink. Of the output's
+sink each line of jobs has its own, output-sink-3: no job takes over the transactions of another that still runs.
 """
 
 from __future__ import annotations
@@ -15,17 +16,18 @@ from pyflink.datastream import StreamExecutionEnvironment
 from swapstream.models.errors import InvalidSettings
 
 ENDS = {"SourceTransformation": "source", "SinkTransformation": "sink"}
+OUTPUT_SINK = "output-sink"
 WITHOUT_STATE = ("PartitionTransformation", "SideOutputTransformation")
 
 
-def set_uids(env: StreamExecutionEnvironment) -> list[str]:
-    """Give every operator of the job its uid and return them, sorted. Raises InvalidSettings if two would be the same."""
+def set_uids(env: StreamExecutionEnvironment, line: int = 0) -> list[str]:
+    """Give every operator of a job of this line its uid and return them, sorted. Raises InvalidSettings if two would be the same."""
     every = transformations(env)
     named = {t.getId(): t.getUid() for t in every if kind(t).startswith("Python")}
     chains = [upwards(t, named) for t in every if kind(t) == "SinkTransformation"]
     chains += [upwards(source, named) for t in every if t.getId() in named for source in t.getInputs()]
     for chain in chains:
-        name_chain(chain, named)
+        name_chain(chain, named, line)
     uids = sorted(named.values())
     if len(set(uids)) < len(uids):
         twice = Counter(uids).most_common(1)[0][0]
@@ -33,7 +35,7 @@ def set_uids(env: StreamExecutionEnvironment) -> list[str]:
     return uids
 
 
-def name_chain(chain: list[Any], named: dict[int, str]) -> None:
+def name_chain(chain: list[Any], named: dict[int, str], line: int) -> None:
     """Name a chain's operators after its table, which stands in the name of its source or its sink."""
     ends = [end for end in (chain[-1], chain[0]) if kind(end) in ENDS]
     table = slug(ends[0]).split("default-database-")[-1]
@@ -42,6 +44,7 @@ def name_chain(chain: list[Any], named: dict[int, str]) -> None:
         uid = f"{table}-{ENDS.get(kind(transformation)) or slug(transformation)}"
         seen[uid] += 1
         uid = uid if seen[uid] == 1 else f"{uid}-{seen[uid]}"
+        uid = f"{uid}-{line}" if line and uid == OUTPUT_SINK else uid
         transformation.setUid(uid)
         named[transformation.getId()] = uid
 

@@ -13,8 +13,10 @@ class LedgerRow(msgspec.Struct, frozen=True, omit_defaults=True):
     """One event. `id` is the same when the row is written again; `time` is in milliseconds, log time in rows from a shard.
 
     - prev: the sha256 of the writer's row before, empty in its first.
-    - of shards: `job` and `attempt`, which execution it was; `how` a plan began: token, arrival or update; `held`, bytes of input that
-      are held back; `took_ms`, how long records waited for this, or the asker for an answer.
+    - of shards: `job` and `attempt`, which execution it was; `how` a plan began: token, arrival, update or
+      handover; `held`, bytes of input that
+      are held back; `took_ms`, how long records waited for this, or the asker for an
+      answer; `generation`, which of the deployment's jobs. Of controllers it is the job that a handover is to.
     """
 
     id: str
@@ -37,6 +39,7 @@ class LedgerRow(msgspec.Struct, frozen=True, omit_defaults=True):
     how: str | None = None
     held: int | None = None
     took_ms: float | None = None
+    generation: int = 0
     v: int = VERSION
 
     def encode(self) -> bytes:

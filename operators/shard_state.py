@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 
 from swapstream.models.errors import InvalidDefinition
+from swapstream.operators.duty import Duty
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.outputs import Chain
 from swapstream.operators.scores import Position
 from swapstream.operators.wire import check_version, read
 
-HEAD_VERSION = 3
+HEAD_VERSION = 4
 HELD_VERSION = 1
 
 
@@ -33,6 +34,7 @@ class Head(msgspec.Struct, frozen=True):
     - since version 3: carried, the encoded Update that the plan in force came by, if by one. preparing: what is to be answered.
       floor: how far `parameters` was read for the last accepted token, or at the start; -1: not known. aborted: the highest epoch
       that was given up.
+    - since version 4: generation, of the job that wrote this; duty, what it does of the shard (operators/duty.py).
     """
 
     started: bool = False
@@ -46,6 +48,8 @@ class Head(msgspec.Struct, frozen=True):
     floor: int = -1
     aborted: int = 0
     v: int = HEAD_VERSION
+    generation: int = 0
+    duty: Duty = "emit"
 
 
 class HeadV1(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ MAX_CUT_BYTES = 4 * 1024 * 1024
 NAME_BYTES = 32
 """Of a device's name, as a guess."""
 
-Why = Literal["start", "cut", "arrival", "time"]
+Why = Literal["start", "cut", "arrival", "time", "fork"]
 
 
 class SnapshotPart(msgspec.Struct, frozen=True):
@@ -39,6 +39,7 @@ class SnapshotPart(msgspec.Struct, frozen=True):
     - start: the shard started before the next record, without state. cut: a plan began there. time: it was time.
     - arrival: an update began there, ahead of records that had waited. Only the head, with the update itself: it may lie nowhere
       else any more, and nobody can start from it.
+    - fork: the job of this `generation` has taken over another's state, as it is behind that record, and migrated it to its plan.
     """
 
     namespace: str
@@ -56,10 +57,12 @@ class SnapshotPart(msgspec.Struct, frozen=True):
     parts: int
     body: bytes
     v: int = VERSION
+    generation: int = 0
 
     @property
     def key(self) -> str:
-        return f"{self.namespace}/{self.deployment}/{self.topic}/{self.partition}/{self.offset}/{self.part}"
+        whose = f"{self.namespace}/{self.deployment}" + (f"/{self.generation}" if self.generation else "")
+        return f"{whose}/{self.topic}/{self.partition}/{self.offset}/{self.part}"
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)

@@ -15,15 +15,18 @@ from swapstream.operators.signing import Signer
 from swapstream.operators.wire import read
 
 FIRST_BYTE = b"\xc1"
-SWAP, PREPARE, UPDATE = "swap", "prepare", "update"
-KINDS = (SWAP, PREPARE, UPDATE)
+SWAP, PREPARE, UPDATE, HANDOVER = "swap", "prepare", "update", "handover"
+KINDS = (SWAP, PREPARE, UPDATE, HANDOVER)
 
 
 class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     """Addressed to one deployment, topic and partition. `parameters_end` says how far `parameters` must be read to judge it.
 
     - kind: SWAP begins a plan. PREPARE asks whether a plan could begin, with the epoch it would have; it changes nothing. UPDATE begins
-      a plan that travels in `body` (operators/update.py). A deployment rejects other kinds, and skips what is another's.
+      a plan that travels in `body` (operators/update.py). HANDOVER begins a plan as SWAP does, and from there on another job carries
+      the shard (operators/duty.py). A deployment rejects other kinds, and skips what is another's.
+    - generation: of a HANDOVER the job that begins there, and `predecessor` the one that ends; of a PREPARE the only job that is asked,
+      0: every one that answers for records.
     - when: milliseconds since the epoch. plan: a digest. Epochs of a deployment only grow.
     """
 
@@ -39,6 +42,8 @@ class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     when: int
     why: str
     body: bytes = b""
+    generation: int = 0
+    predecessor: int = 0
 
     def encode(self, signer: Signer | None = None) -> bytes:
         return FIRST_BYTE + seal(msgspec.msgpack.encode(self), "token", signer)
