@@ -14,13 +14,14 @@ from swapstream.operators.sessions import Sessions
 
 
 class LoadedRoute:
-    """`models`: champion first. `on_error`: who answers where the champion fails."""
+    """`models`: champion first. `on_error`: who answers where the champion fails. `decoy`: whether features are archived beside."""
 
     def __init__(self, route: Route, features: FeatureSet, lookup: Lookup, sessions: Sessions) -> None:
         loaded = [
             LoadedModel(role, pin, route.threshold if role == "champion" else None, features, lookup, sessions)
             for role, pin in route.roles()
         ]
+        self.decoy = route.decoy
         self.models = [model for model in loaded if model.role != "on_error"]
         self.on_error = next((model for model in loaded if model.role == "on_error"), None)
 

@@ -40,7 +40,7 @@ def answers(scored: Scored, part: LoadedInput, provenance: Provenance, chain: Ch
     for frame in scores_frames(scored, provenance, last):
         emissions.append(Emission("scores", None, frame.encode()))
         last = frame.end
-    for frame in features_frames(scored, part.extractor.features, provenance, last_features):
+    for frame in features_frames(scored, part.archive, provenance, last_features):
         emissions.append(Emission("features", None, frame.encode()))
         last_features = frame.end
     if scored.anomalous.any():

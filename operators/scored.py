@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 
 from swapstream.operators.frame import Bool, Float64, Frame, Int64
 from swapstream.operators.plan import Pin
 
 DECIDING = ("champion", "on_error")
 """Roles that raise alarms: of a reading the champion, and where that failed the model that answers for it."""
+
+NO_ROWS: Int64 = np.zeros(0, np.int64)
 
 
 class RoleScores(msgspec.Struct, frozen=True):
@@ -27,10 +30,14 @@ class RoleScores(msgspec.Struct, frozen=True):
 
 
 class Scored(msgspec.Struct, frozen=True):
-    """A frame with its features [n, K], who is warming up, every role's scores, and the verdict of those that decide."""
+    """A frame with its features [n, K], who is warming up, every role's scores, and the verdict of those that decide.
+
+    `decoy`: the rows whose features are archived although a model is asked about them.
+    """
 
     frame: Frame
     features: Float64
     warming: Bool
     roles: list[RoleScores]
     anomalous: Bool
+    decoy: Int64 = NO_ROWS

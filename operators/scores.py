@@ -1,4 +1,5 @@
-"""The wire format of `scores`, and of `features` where no champion answers: columnar msgpack frames of consecutive records.
+"""The wire format of `scores`, and of `features` where no champion answers or a route has a decoy: columnar msgpack frames of
+consecutive records.
 
 Arrays are raw little-endian bytes. A frame holds readings of one schema. `first`, `last` and `prev` are source offsets: of this
 frame's first and last reading and of the last reading in the frame before of the same shard and schema (-1 in the first), so that
@@ -47,6 +48,13 @@ class Provenance(msgspec.Struct, frozen=True):
     plan_digest: str
     extractor: str
     schema: str = ""
+
+
+class Archive(NamedTuple):
+    """Which features are archived: their names, and their places among all."""
+
+    names: tuple[str, ...]
+    places: list[int] | slice
 
 
 class Position(NamedTuple):
@@ -149,13 +157,15 @@ def scores_frames(scored: Scored, provenance: Provenance, prev: Position) -> Ite
         prev = position(scored.frame, rows[-1])
 
 
-def features_frames(scored: Scored, names: tuple[str, ...], provenance: Provenance, prev: Position) -> Iterator[ScoresFrame]:
-    """The readings of a frame for which the plan names no model, with their features."""
-    silent = np.ones(len(scored.frame), dtype=bool)
-    silent[answered(scored)] = False
-    for rows in parts(scored.frame, np.flatnonzero(silent), ROW_BYTES + 8 * len(names)):
+def features_frames(scored: Scored, archive: Archive, provenance: Provenance, prev: Position) -> Iterator[ScoresFrame]:
+    """The readings of a frame for which the plan names no model, or a decoy, with the features that may be archived."""
+    wanted = np.ones(len(scored.frame), dtype=bool)
+    wanted[answered(scored)] = False
+    wanted[scored.decoy] = True
+    for rows in parts(scored.frame, np.flatnonzero(wanted), ROW_BYTES + 8 * len(archive.names)):
         frame = columns(scored, rows, provenance, prev, [])
-        yield msgspec.structs.replace(frame, feature_names=names, features=raw(scored.features[rows], "<f8"))
+        features = raw(scored.features[rows][:, archive.places], "<f8")
+        yield msgspec.structs.replace(frame, feature_names=archive.names, features=features)
         prev = position(scored.frame, rows[-1])
 
 

@@ -58,6 +58,15 @@ class Extractor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         """Names of the K features."""
         raise NotImplementedError
 
+    def origins(self) -> tuple[tuple[str, ...], ...]:
+        """The fields that each of the K features is made of: features of private ones are left out of archives.
+
+        A feature that is called the same whatever the fields are counts as made of all of them.
+        """
+        alone = [(field, set(msgspec.structs.replace(self, fields=(field,)).features())) for field in self.fields]
+        found = [tuple(field for field, names in alone if name in names) for name in self.features()]
+        return tuple(fields if len(fields) == 1 else self.fields for fields in found)
+
     def shape(self) -> tuple[int, ...]:
         """Of a row of features, when it is more than a list of K."""
         return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -108,6 +108,11 @@ class Composite:
         layout changed."""
         table.retain(self.retention)
         return self._adapt(table, strict=False)
+
+    def open_to(self, private: Collection[str]) -> list[int]:
+        """The places of the features into which none of these fields has gone."""
+        origins = [fields for member in self.members for fields in member.extractor.origins()]
+        return [place for place, fields in enumerate(origins) if not set(private) & set(fields)]
 
     def extract(self, frame: Frame, table: DeviceTable) -> tuple[Float64, Bool]:
         """Features [n, K] and warming [n] of a frame's records, whose state `table` then holds.

@@ -26,6 +26,9 @@ class Elapsed(Extractor, frozen=True):
     def features(self) -> tuple[str, ...]:
         return (self.label or "elapsed",)
 
+    def origins(self) -> tuple[tuple[str, ...], ...]:
+        return ((),)
+
     def state(self) -> dict[str, int]:
         return {"time": 1, "seen": 1}
 

@@ -15,6 +15,7 @@ from swapstream.operators.score_sizes import MAX_BYTES
 from swapstream.operators.scored import RoleScores, Scored
 from swapstream.operators.scores import (
     BEFORE_ALL,
+    Archive,
     Position,
     Provenance,
     ScoresFrame,
@@ -25,6 +26,7 @@ from swapstream.operators.scores import (
 
 WHERE = Provenance("prod", "detect", "telemetry", 0, 1, "p", "d" * 64, "identity:1:abc")
 NAMES = ("x", "y")
+ALL = Archive(NAMES, slice(None))
 
 
 def scored(count: int, roles: list[RoleScores], device: str = "pump-{}", many: int = 7) -> Scored:
@@ -73,12 +75,19 @@ def test_roles_of_some_rows_keep_their_places() -> None:
 
 def test_records_that_no_model_answers_go_to_features_and_nowhere_else() -> None:
     some = scored(5, [role("champion", [1, 3])])
-    (frame,) = features_frames(some, NAMES, WHERE, Position(7, 0))
+    (frame,) = features_frames(some, ALL, WHERE, Position(7, 0))
     assert frame.column("offsets").tolist() == [10, 14, 18]
     assert (frame.prev, frame.feature_names, frame.roles) == (7, NAMES, [])
     assert np.frombuffer(frame.features, "<f8").reshape(3, 2).tolist() == some.features[[0, 2, 4]].tolist()
-    assert list(features_frames(scored(2, [role("champion", [0, 1])]), NAMES, WHERE, BEFORE_ALL)) == []
+    assert list(features_frames(scored(2, [role("champion", [0, 1])]), ALL, WHERE, BEFORE_ALL)) == []
     assert read(scored(2, [])) == []
+
+
+def test_a_decoy_archives_beside_the_scores() -> None:
+    some = msgspec.structs.replace(scored(5, [role("champion", [0, 1, 3])]), decoy=np.array([3, 0]))
+    (frame,) = features_frames(some, Archive(("y",), [1]), WHERE, BEFORE_ALL)
+    assert frame.column("offsets").tolist() == [10, 14, 16, 18]
+    assert (frame.feature_names, np.frombuffer(frame.features, "<f8").tolist()) == (("y",), [1.0, 5.0, 7.0, 9.0])
 
 
 def test_an_error_takes_the_place_of_its_score_only() -> None:
@@ -148,7 +157,7 @@ def test_readings_that_are_alone_need_no_bytes_for_it() -> None:
 def test_large_features_come_in_parts_that_chain() -> None:
     names = tuple(f"f{i}" for i in range(1_000))
     some = msgspec.structs.replace(scored(200, []), features=np.ones((200, 1_000)))
-    frames = list(features_frames(some, names, WHERE, Position(4, 0)))
+    frames = list(features_frames(some, Archive(names, slice(None)), WHERE, Position(4, 0)))
     assert len(frames) > 1
     assert [frame.prev for frame in frames] == [4, *(frame.last for frame in frames[:-1])]
     assert sum(map(len, frames)) == 200
