@@ -59,9 +59,9 @@ def process_environment(environment: Environment, mark: bool = True) -> dict[str
 def render(environment: Environment, environment_path: Path, socket: str) -> dict[str, str]:
     """Every generated file, by its path below <directory>/conf."""
     files = {name: (CONF / name).read_text() for name in COPIED}
-    files["broker/server.properties"] = _fill("broker/server.properties", environment)
+    files["broker/server.properties"] = fill("broker/server.properties", environment)
     files["broker/run.sh"] = broker_script(environment)
-    files["flink/config.yaml"] = _fill("flink/config.yaml", environment) + (CONF / JOB_SETTINGS).read_text()
+    files["flink/config.yaml"] = fill("flink/config.yaml", environment) + (CONF / JOB_SETTINGS).read_text()
     files["supervisord.conf"] = supervisord_conf(environment, environment_path, socket)
     return files
 
@@ -108,10 +108,11 @@ def _program(name: str, command: str, home: Path) -> str:
             f"stdout_logfile={home}/logs/{name}.log\nstdout_logfile_maxbytes=50MB\nstdout_logfile_backups=3\n")
 
 
-def _fill(name: str, environment: Environment) -> str:
+def fill(name: str, environment: Environment, broker_host: str = "127.0.0.1") -> str:
+    """A template of conf/ with what an environment says; the broker listens on `broker_host`."""
     flink, broker = environment.flink, environment.broker
     return Template((CONF / name).read_text()).substitute(
-        directory=environment.path, python=sys.executable, java_options=java_options(),
+        directory=environment.path, python=sys.executable, java_options=java_options(), broker_host=broker_host,
         broker_port=broker.port, controller_port=broker.controller_port,
         rest_port=flink.rest_port, rpc_port=flink.rpc_port, slots=flink.slots,
         jobmanager_memory=flink.jobmanager_memory, taskmanager_memory=flink.taskmanager_memory)
