@@ -4,45 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 from kafka.errors import KafkaError
 
+from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError
 from swapstream.scripts import kafka
 from swapstream.scripts.acknowledge import Row, ledger_row
+from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.history import history
 from swapstream.scripts.lag import lags
 from swapstream.scripts.publish import read_definitions
-from swapstream.scripts.shards import shard_rows, shard_states
-from swapstream.scripts.submitted import submitted_plan
+from swapstream.scripts.shards import Said, ShardState, answering, said, shard_rows, standing
+from swapstream.scripts.submitted import submission, submitted_plan
 from swapstream.scripts.topics import admin
 from swapstream.scripts.transactions import open_transactions
 from swapstream.scripts.watch import end_offsets
 
-SHARD_COLUMNS = ("deployment", "partition", "plan", "epoch", "behind", "holds_at", "held_records", "reason")
+SHARD_COLUMNS = ("deployment", "side", "partition", "duty", "plan", "epoch", "behind", "holds_at", "held_records", "reason")
 NEWEST = 50_000
 """Rows of the ledger that are looked at: a trainer may write hundreds a second."""
 
 
+class Side(NamedTuple):
+    """A job of a deployment: its generation (None: not known here), the consumer group it reads as, and which of two it is."""
+
+    generation: int | None
+    group: str
+    name: str | None = None
+
+
+def sides(environment: Environment, namespace: str, deployment: str) -> list[Side]:
+    """The jobs of a deployment: one, or blue and green while an upgrade is under way."""
+    deployments = Deployments(environment)
+    main = deployments.find(deployment) if namespace == environment.job.namespace else None
+    spec = submission(environment, namespace, deployment)
+    if main is None or spec is None:
+        return [Side(None, f"{namespace}.{deployment}")]
+    green, path = deployments.find(deployment, green=True), deployments.spec(deployment, green=True)
+    if green is None or not path.is_file():
+        return [Side(main.generation, spec.group)]
+    return [Side(main.generation, spec.group, "blue"), Side(green.generation, JobSpec.read(path).group, "green")]
+
+
+def states_of(side: Side, partitions: Iterable[int], found: Said) -> dict[int, ShardState]:
+    """What each shard of a job does."""
+    if side.generation is None:
+        return answering(found)
+    return {partition: standing(found, side.generation, partition) for partition in partitions}
+
+
 def shards_of(environment: Environment, deployments: Iterable[str]) -> list[dict[str, Any]]:
-    """A row for each shard of each deployment (namespace.name); none where the broker does not answer, and for deployments that
-    read other topics."""
-    names = list(deployments)
+    """A row for each shard of each job of each deployment (namespace.name); none where the broker does not answer, and for
+    deployments that read other topics."""
+    names = list(dict.fromkeys(deployments))
     if not names:
         return []
     try:
         definitions, rows = read_definitions(environment), newest_rows(environment)
         ends = end_offsets(environment, environment.topics.telemetry.name)
-        found = []
+        shown = []
         for name in names:
             namespace, _, deployment = name.rpartition(".")
             steps = history(definitions, namespace, deployment, submitted_plan(environment, namespace, deployment))
-            states, behind = shard_states(rows, namespace, deployment), lags(environment, name, ends)
-            if steps or states or behind:
-                found += shard_rows(name, ends, states, steps, behind)
-        return found
+            found = said(rows, namespace, deployment)
+            for side in sides(environment, namespace, deployment):
+                states, behind = states_of(side, ends, found), lags(environment, side.group, ends)
+                if steps or found or behind:
+                    shown += shard_rows(name, ends, states, steps, behind, side.name)
+        return shown
     except ClusterError:
         return []
 

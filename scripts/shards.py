@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
+from swapstream.operators.duty import Duty
 from swapstream.scripts.acknowledge import Row, addressed
 from swapstream.scripts.history import Step
 from swapstream.scripts.lag import Lag
-
-Duty = Literal["emit", "mute", "retired"]
-
 
 class ShardState(msgspec.Struct, frozen=True):
     """After its newest row: the epoch in which it is and its plan's digest, since which offset, in which job; where it holds, if it
