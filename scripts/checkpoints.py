@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from swapstream.models.errors import ClusterError
+from swapstream.scripts.deployments import Deployment
 
 CHECKPOINT = re.compile(r"chk-(\d+)")
 
@@ -22,6 +23,12 @@ def newest_checkpoint(directory: Path, job_ids: Iterable[str]) -> Path | None:
         if complete:
             return max(complete, key=_number)
     return None
+
+
+def resumable(directory: Path, deployment: Deployment) -> str | None:
+    """What a lost job of a deployment goes on from: its newest checkpoint, or what its submission began with. A URI; None: its start."""
+    found = newest_checkpoint(directory, deployment.job_ids)
+    return found.as_uri() if found else deployment.origin
 
 
 def is_complete(path: Path) -> bool:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
 import subprocess
+import tempfile
 import time
 import uuid
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from swapstream.models.errors import ClusterError, UnknownName
 from swapstream.scripts.bundled import run_options
@@ -17,6 +23,44 @@ from swapstream.scripts.rendering import flink_home, job_settings, process_envir
 JOBS = {"detect": ROOT / "jobs" / "detect.py"}
 
 
+class Client:
+    """A `flink run` under way, in a process group of its own."""
+
+    def __init__(self, arguments: list[str], variables: dict[str, str], log: Path) -> None:
+        self._arguments, self._log = arguments, log
+        self._output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        try:
+            self._process = subprocess.Popen(arguments, env=variables, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self._output,
+                                             stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
+        except OSError as error:
+            raise ClusterError(f"flink run: {error}") from error
+
+    def wait(self) -> None:
+        """Until the JobManager has taken the job; interrupted, it is ended. Raises ClusterError with the cause that Flink gives."""
+        try:
+            self._process.wait()
+        except BaseException:
+            self.kill()
+            raise
+        self.check()
+
+    def check(self) -> bool:
+        """Whether it has come to its end. Raises ClusterError where that was a failure."""
+        code = self._process.poll()
+        if code:
+            self._output.seek(0)
+            output = self._output.read()
+            self._log.write_text(f"{shlex.join(self._arguments)}\n\n{output}")
+            raise ClusterError(f"flink run failed: {cause(output)}; see {self._log}")
+        return code is not None
+
+    def kill(self) -> None:
+        """End it, and what it started; a job that it has submitted by then stays."""
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
 class FlinkCommandLine:
     """Jobs of one cluster, through `flink run` and the REST interface. With a bundle, workers need nothing of ours."""
 
@@ -24,14 +68,19 @@ class FlinkCommandLine:
         self.environment = environment
         self.rest = FlinkRest(environment.flink.url)
 
-    def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: str | None = None,
-                  bundle: Path | None = None) -> list[str]:
-        """The whole `flink run` command; `restore` is a URI. Raises UnknownName, ClusterError, InvalidSettings."""
+    def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: str | Path | None = None,
+                  bundle: Path | None = None, leave_sinks: bool = False) -> list[str]:
+        """The whole `flink run` command. `restore` is a URI, or a file in which there will be one: the job's graph is built, and the
+        job submitted as soon as it is there. With `leave_sinks` state that no operator claims is left behind: only that of sinks may
+        be (`swapstream.scripts.state_check`). Raises UnknownName, ClusterError, InvalidSettings."""
         if job not in JOBS:
             raise UnknownName(f"job {job!r}; known: {', '.join(JOBS)}")
+        later = ["--restore-from", str(restore)] if isinstance(restore, Path) else []
+        now = ["-s", restore, *(["-n"] if leave_sinks else [])] if isinstance(restore, str) else []
+        left = ["-Dexecution.state-recovery.ignore-unclaimed-state=true"] if leave_sinks and later else []
         return [str(flink_home() / "bin" / "flink"), "run", "-d", f"-D$internal.pipeline.job-id={job_id}", *self._elsewhere(),
-                *(["-s", restore] if restore else []), "-p", str(parallelism),
-                *(run_options(bundle, job) if bundle else self._here(job)), "--spec", str(spec)]
+                *left, *now, "-p", str(parallelism),
+                *(run_options(bundle, job) if bundle else self._here(job)), "--spec", str(spec), *later]
 
     def _here(self, job: str) -> list[str]:
         """Workers on this machine find everything where it lies."""
@@ -53,17 +102,13 @@ class FlinkCommandLine:
 
     def run(self, arguments: list[str]) -> None:
         """Submit, and return when the JobManager has taken the job. Raises ClusterError with the cause that Flink gives."""
+        self.start(arguments).wait()
+
+    def start(self, arguments: list[str]) -> Client:
+        """Begin to submit. Raises ClusterError."""
         for part in ("logs", "tmp"):  # `up` makes them, where there is anything to start
             (self.environment.path / part).mkdir(parents=True, exist_ok=True)
-        try:
-            done = subprocess.run(arguments, env=process_environment(self.environment, mark=False), cwd=ROOT,
-                                  stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        except OSError as error:
-            raise ClusterError(f"flink run: {error}") from error
-        if done.returncode:
-            log = self.environment.path / "logs" / "flink-run.log"
-            log.write_text(f"{shlex.join(arguments)}\n\n{done.stdout}\n{done.stderr}")
-            raise ClusterError(f"flink run failed: {cause(done.stderr + done.stdout)}; see {log}")
+        return Client(arguments, process_environment(self.environment, mark=False), self.environment.path / "logs" / "flink-run.log")
 
     def state(self, job_id: str) -> str | None:
         """The job's state, None when the JobManager does not know it."""
@@ -92,6 +137,17 @@ class FlinkCommandLine:
             if time.monotonic() > deadline:
                 raise ClusterError(f"job {job_id} is still {self.state(job_id)} {seconds:.0f} s after it was cancelled")
             time.sleep(0.1)
+
+
+def end_clients(job_id: str) -> None:
+    """End every `flink run` of a job that somebody who is gone has left behind: it must not come in late."""
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(job_id in argument and argument.startswith("-D") for argument in process.cmdline()):
+                children = process.children(recursive=True)
+                for one in (process, *children):
+                    one.kill()
+                psutil.wait_procs([process, *children], timeout=10)
 
 
 def new_job_id() -> str:

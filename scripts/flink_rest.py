@@ -60,13 +60,27 @@ class FlinkRest:
         """Ask for the job's end; it is over when its state says so."""
         self._ask(f"/jobs/{job_id}?mode=cancel", method="PATCH")
 
-    def stop(self, job_id: str) -> str:
-        """Ask for a savepoint and then the job's end; returns the request's id, for `savepoint`."""
-        return str(self._ask(f"/jobs/{job_id}/stop", "POST", {"drain": False})["request-id"])
+    def stop(self, job_id: str, directory: str | None = None, form: str = "CANONICAL") -> str:
+        """Ask for a savepoint below a directory (None: the cluster's) and then the job's end; returns the request's id."""
+        asked = {"drain": False, "formatType": form, **({"targetDirectory": directory} if directory else {})}
+        return str(self._ask(f"/jobs/{job_id}/stop", "POST", asked)["request-id"])
+
+    def take_savepoint(self, job_id: str, directory: str | None = None, form: str = "CANONICAL") -> str:
+        """The same while the job runs on."""
+        asked = {"cancel-job": False, "formatType": form, **({"target-directory": directory} if directory else {})}
+        return str(self._ask(f"/jobs/{job_id}/savepoints", "POST", asked)["request-id"])
 
     def savepoint(self, job_id: str, request: str) -> dict[str, Any]:
         """How far a request for a savepoint is: status, and once that is COMPLETED operation (location, or failure-cause)."""
         return dict(self._ask(f"/jobs/{job_id}/savepoints/{request}"))
+
+    def take_checkpoint(self, job_id: str) -> str:
+        """Ask for a checkpoint now; returns the request's id."""
+        return str(self._ask(f"/jobs/{job_id}/checkpoints", "POST", {"checkpointType": "CONFIGURED"})["request-id"])
+
+    def checkpoint(self, job_id: str, request: str) -> dict[str, Any]:
+        """How far a request for a checkpoint is: status, and once that is COMPLETED operation (checkpointId, or failureCause)."""
+        return dict(self._ask(f"/jobs/{job_id}/checkpoints/{request}"))
 
     def _ask(self, path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body).encode()

@@ -29,8 +29,9 @@ ABORT = {"savepoint": abort_savepoint, "handover": abort_handover}
 @click.option("--abort", is_flag=True, help="Undo an upgrade that was interrupted, as far as that can be.")
 @upgrade_options
 @click.pass_obj
-def upgrade_command(name: str, deployment: str, mode: str | None, plan_file: str | None, parallelism: int | None, delivery: str | None,
-                    state_backend: str | None, frame_ms: int | None, abort: bool, why: str, timeout: float, as_json: bool) -> None:  # fmt: skip
+def upgrade_command(name: str, deployment: str, mode: str | None, plan_file: str | None, parallelism: int | None,
+                    delivery: str | None, state_backend: str | None, frame_ms: int | None, abort: bool, why: str,
+                    timeout: float, as_json: bool) -> None:  # fmt: skip
     """Replace DEPLOYMENT's job by a new one that goes on from its state, under another plan or other settings.
 
     What would not fit is refused with the reason before anything is stopped. Settings that are not given are the environment's; where

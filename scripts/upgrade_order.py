@@ -8,7 +8,7 @@ from typing import Any, Literal
 import click
 import msgspec
 
-from swapstream.jobs.spec import MAX_PARALLELISM, JobSpec
+from swapstream.jobs.spec import MAX_PARALLELISM
 from swapstream.scripts.console import json_option
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.publish import Author
@@ -21,18 +21,6 @@ class Settings(msgspec.Struct, frozen=True):
     delivery: Literal["exactly_once", "at_least_once"] | None = None
     state_backend: Literal["hashmap", "rocksdb"] | None = None
     frame_ms: int | None = None
-
-    def applied(self, environment: Environment, before: JobSpec) -> JobSpec:
-        """What the job before was told, with what is to change. Generation, line and upgrade are still those of the job before."""
-        defaults, delivery = environment.job, self.delivery or before.delivery
-        pace = defaults.pace(delivery) | ({"frame_ms": self.frame_ms} if self.frame_ms else {})
-        return msgspec.structs.replace(
-            before, bootstrap=environment.broker.servers, parallelism=self.parallelism or before.parallelism, delivery=delivery, **pace,
-            checkpoint_ms=defaults.checkpoint_ms, transaction_timeout_ms=defaults.transaction_timeout_ms,
-            state_backend=self.state_backend or defaults.state_backend, snapshot_every_ms=defaults.snapshot_every_ms,
-            topics={role: topic.name for role, topic in environment.topics.by_role().items()},
-            kafka=environment.broker.security.java(), store=str(environment.store), store_prefixes=environment.models.allowed,
-        )  # fmt: skip
 
 
 class UpgradeOrder(msgspec.Struct, frozen=True):

@@ -18,10 +18,11 @@ class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One upgrade under way.
 
     - step: the one that was being done when this was written; each mode has its own.
-    - plan, epoch: what the new job runs, and the epoch in which it begins that. plan_before: the plan that was in force, based_on its epoch.
+    - plan, epoch: what the new job runs, and the epoch in which it begins that. plan_before, based_on: what was in force, and its epoch.
     - generation, job_id: the new job's; predecessor, job_before: those of the job that it takes over from.
     - directory: where the savepoint is to lie; savepoint: where it lies, once it is complete.
     - trigger: Flink's id of the request for it. released: when (ms) the new job was let write, 0: it was not.
+    - hands_off: the keeper leaves the deployment's jobs alone, since the upgrade decides which of them is to run.
     - started: when (ms), by whom and why.
     """
 
@@ -42,6 +43,7 @@ class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     savepoint: str = ""
     trigger: str = ""
     released: int = 0
+    hands_off: bool = False
     who: str = ""
     why: str = ""
     v: int = VERSION
@@ -50,7 +52,7 @@ class Progress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def full_name(self) -> str:
         return f"{self.namespace}.{self.deployment}"
 
-    def at(self, step: str, **known: str | int) -> Progress:
+    def at(self, step: str, **known: str | int | bool) -> Progress:
         """At a later step, knowing more."""
         return msgspec.structs.replace(self, step=step, **known)  # type: ignore[arg-type]
 

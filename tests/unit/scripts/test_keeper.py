@@ -12,6 +12,7 @@ from swapstream.models.errors import ClusterError
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Broker, Environment
 from swapstream.scripts.keeper import Keeper
+from swapstream.scripts.upgrade_progress import Progress, ProgressFile
 
 
 class Flink:
@@ -23,6 +24,7 @@ class Flink:
         self.away = self.refuses = False
         self.runs: list[tuple[str, str | None]] = []
         self.bundles: list[Path | None] = []
+        self.left: list[bool] = []
 
     def states(self) -> dict[str, str]:
         if self.away:
@@ -36,8 +38,9 @@ class Flink:
         return self.slots
 
     def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: str | None,
-                  bundle: Path | None) -> list[object]:
+                  bundle: Path | None, leave_sinks: bool) -> list[object]:
         self.bundles.append(bundle)
+        self.left.append(leave_sinks)
         return [job_id, restore]
 
     def run(self, arguments: list[object]) -> None:
@@ -169,3 +172,52 @@ def test_it_says_a_thing_once(world):
     world.look()
     world.look()
     assert len(world.lines) == 1
+
+
+def complete(path: Path) -> Path:
+    path.mkdir(parents=True)
+    (path / "_metadata").write_bytes(b"m")
+    return path
+
+
+def test_a_job_without_a_checkpoint_goes_on_from_what_it_was_submitted_with_and_never_from_an_earlier_submissions(world):
+    complete(world.environment.checkpoints / "old" / "chk-5")
+    world.deployments.save(world.deployment.submitted("new", "file:///savepoint-1"))
+    world.flink.known = {}
+    world.look()
+    [(job_id, restore)] = world.flink.runs
+    assert restore == "file:///savepoint-1"
+    newest = complete(world.environment.checkpoints / job_id / "chk-6")
+    world.flink.known = {}
+    world.look(10)
+    assert world.flink.runs[-1][1] == newest.as_uri()
+    assert world.flink.left == [False, False]
+
+
+def green_of(world: World) -> Deployment:
+    return msgspec.structs.replace(world.deployment.submitted("green", "file:///savepoint-1"), green=True, generation=1)
+
+
+def test_a_green_job_is_kept_alive_as_well_and_its_first_start_leaves_the_sinks_state_behind(world):
+    world.deployments.save(green_of(world))
+    JobSpec.read(world.deployments.spec("pumps")).write(world.deployments.spec("pumps", green=True))
+    world.look()
+    [(job_id, restore)] = world.flink.runs
+    assert (restore, world.flink.left) == ("file:///savepoint-1", [True])
+    assert world.deployments.require("pumps", green=True).job_ids == ("green", job_id)
+    assert world.deployment.job_ids == ("old",)
+    complete(world.environment.checkpoints / job_id / "chk-6")
+    world.flink.known = {"old": "RUNNING"}
+    world.look(10)
+    assert world.flink.left == [True, False]
+
+
+@pytest.mark.parametrize("hands_off", [True, False])
+@pytest.mark.parametrize("state", [None, "FAILED", "FINISHED"])
+def test_what_an_upgrade_decides_is_left_alone(world, hands_off, state):
+    progress = Progress("prod", "pumps", "savepoint", "stop", "p", 1, "p", 0, 1, 0, "green", "old", 0, hands_off=hands_off)
+    ProgressFile(world.deployments, "pumps").save(progress)
+    world.flink.known = {"old": state} if state else {}
+    before = world.deployment
+    world.look()
+    assert (world.deployment == before) is hands_off
