@@ -12,6 +12,7 @@ from swapstream.scripts.acknowledge import Row, addressed
 from swapstream.scripts.history import Step
 from swapstream.scripts.lag import Lag
 
+
 class ShardState(msgspec.Struct, frozen=True):
     """After its newest row: the epoch in which it is and its plan's digest, since which offset, in which job; where it holds, if it
     does, and why; which generation of the deployment's jobs it belongs to, and its duty there."""
