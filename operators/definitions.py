@@ -14,6 +14,7 @@ from swapstream.models.errors import InvalidDefinition, InvalidToken, UnknownNam
 from swapstream.operators.abort import Abort
 from swapstream.operators.cut import Cut
 from swapstream.operators.envelope import Envelope
+from swapstream.operators.extractors.definition import ExtractorDefinition
 from swapstream.operators.statement import Kind, Statement, open_definition
 from swapstream.operators.trust import KeyMessage, Trust
 from swapstream.operators.update import UpdateCut
@@ -77,6 +78,8 @@ class Definitions:
         if kind == "abort":
             abort = Abort.decode(said.statement.body)
             _same(said.statement, abort.name, abort.namespace)
+        if kind == "extractor":
+            _same(said.statement, ExtractorDefinition.decode(said.statement.body).ref)
         first = self._keep_first(said)
         if cut is not None:
             self._cuts.setdefault((cut.namespace, cut.deployment), {})[cut.epoch] = first.offset, cut

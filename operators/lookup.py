@@ -30,7 +30,7 @@ class Lookup(Protocol):
 
 
 class Needs(msgspec.Struct, frozen=True):
-    """A plan and what it pins: schemas, then models."""
+    """A plan and what it pins: schemas, then the extractors of users' code, then models."""
 
     plan: Plan
     parts: tuple[tuple[Kind, Pin], ...]
@@ -40,8 +40,10 @@ class Needs(msgspec.Struct, frozen=True):
 def needs(body: bytes) -> Needs:
     """Of an encoded plan; remembered, since shards ask again and again while they wait. Raises InvalidPlan."""
     plan = Plan.decode(body)
+    schemas: list[tuple[Kind, Pin]] = [("schema", pin) for pin in plan.schemas]
+    own: list[tuple[Kind, Pin]] = [("extractor", pin) for pin in sorted({pin for one in plan.inputs for pin in one.own}, key=str)]
     models: list[tuple[Kind, Pin]] = [("model", pin) for pin in sorted(plan.models(), key=str)]
-    return Needs(plan, (*(("schema", pin) for pin in plan.schemas), *models))
+    return Needs(plan, (*schemas, *own, *models))
 
 
 class Carried:

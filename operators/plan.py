@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from swapstream.models.errors import InvalidPlan
 from swapstream.models.schema import Schema
+from swapstream.operators.code import refs_in
 from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 from swapstream.operators.wire import check_version, read
 
@@ -35,12 +36,16 @@ class Pin(msgspec.Struct, frozen=True):
         return f"{self.name}@{self.digest[:12]}"
 
 
-class Input(msgspec.Struct, frozen=True):
-    """Messages of one schema, and the extractor that makes features of them: its canonical spec and its code's version."""
+class Input(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Messages of one schema, and the extractor that makes features of them: its canonical spec and its code's version.
+
+    Users' code stands in the spec as module:Class@digest; `own` are the definitions of these (operators/extractors/definition.py).
+    """
 
     schema: Pin
     extractor: tuple[Any, ...]
     extractor_version: str
+    own: tuple[Pin, ...] = ()
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -113,6 +118,11 @@ class Plan(msgspec.Struct, frozen=True):
     def schemas(self) -> list[Pin]:
         return [one.schema for one in self.inputs]
 
+    @property
+    def code(self) -> tuple[str, ...]:
+        """The digests of the archives of users' code that it needs, sorted."""
+        return tuple(sorted({ref.digest for one in self.inputs for ref in refs_in(one.extractor)}))
+
     def models(self) -> set[Pin]:
         """Every model of every route."""
         return {pin for route in self.routes for _, pin in route.roles()}
@@ -120,7 +130,7 @@ class Plan(msgspec.Struct, frozen=True):
     def oldest(self) -> Plan:
         """The same in the oldest version that can say it of 2 and later: so its digest stays over releases."""
         third = self.tags or self.require != Require() or any(route.on_error or route.tag for route in self.routes)
-        fourth = any(route.decoy for route in self.routes)
+        fourth = any(route.decoy for route in self.routes) or any(one.own for one in self.inputs)
         return msgspec.structs.replace(self, v=VERSION if fourth else 3 if third else 2)
 
     def encode(self) -> bytes:
@@ -136,9 +146,20 @@ class Plan(msgspec.Struct, frozen=True):
         plan = READERS[version](body)
         if not plan.inputs:
             raise InvalidPlan(f"plan {plan.name!r}: no schema")
+        for one in plan.inputs:
+            _check_own(plan.name, one)
         if strange := {route.tag for route in plan.routes if route.tag} - plan.tags.keys():
             raise InvalidPlan(f"plan {plan.name!r}: tag {min(strange)!r} of a route is none of the plan's")
         return plan
+
+
+def _check_own(plan: str, one: Input) -> None:
+    """Users' code is pinned, and defined. Raises InvalidPlan."""
+    refs = refs_in(one.extractor)
+    if loose := next((ref for ref in refs if not ref.digest), None):
+        raise InvalidPlan(f"plan {plan!r}: extractor {loose} without the digest of its code")
+    if bool(refs) != bool(one.own):
+        raise InvalidPlan(f"plan {plan!r}: {len(refs)} extractors out of users' code, of which {len(one.own)} are defined")
 
 
 class Versioned(msgspec.Struct, frozen=True):

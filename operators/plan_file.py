@@ -2,7 +2,8 @@
 
     name: machines
     schema: [pumps, fans]                 # or one name; a name in conf/schemas/, or a YAML file
-    extractor: {pumps: [identity, ewm], fans: [identity]}         # or one list for all
+    extractor: {pumps: [identity, "vibration:Spectrum"], fans: [identity]}         # or one list for all
+    code: [vibration.py]                  # extractors of one's own: files and packages, relative to this one
     tags: {critical: ["pump-7", "pump-9*"]}
     routes:
       - {type: fans, champion: fan:3}
@@ -29,7 +30,10 @@ from swapstream.models.durations import milliseconds
 from swapstream.models.errors import InvalidPlan
 from swapstream.models.schema import Schema
 from swapstream.models.yaml_file import read_mapping
+from swapstream.operators.code import pinned, register
+from swapstream.operators.code import read as read_code
 from swapstream.operators.extractors.composite import Composite
+from swapstream.operators.extractors.definition import own_pins
 from swapstream.operators.plan import EVERY_DEVICE, Input, Pin, Plan, Require, Route, check_schemas
 from swapstream.operators.retention import Retention
 
@@ -80,6 +84,7 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tags: dict[str, tuple[str, ...]] = {}
     require: Require = Require()
     decoy: bool = False
+    code: tuple[str, ...] = ()
 
     @property
     def schemas(self) -> tuple[str, ...]:
@@ -135,16 +140,26 @@ class Catalogue(Protocol):
 def load_plan_file(path: str | Path) -> PlanFile:
     """Read a YAML plan. Raises UnknownName when there is no such file, InvalidPlan when it can't be one."""
     try:
-        return msgspec.convert(read_mapping(path, "plan", InvalidPlan), PlanFile)
+        found = msgspec.convert(read_mapping(path, "plan", InvalidPlan), PlanFile)
     except msgspec.ValidationError as error:
         raise InvalidPlan(f"plan {path}: {error}") from error
+    return with_code(found, Path(path).parent)
+
+
+def with_code(file: PlanFile, beside: Path) -> PlanFile:
+    """The same with the code that it names read, known to this process, and pinned. Raises UnknownName, InvalidPlan."""
+    archives = [register(read_code(beside / name)) for name in file.code]
+    spec = file.extractor
+    if isinstance(spec, dict):
+        return msgspec.structs.replace(file, extractor={name: pinned(one, archives) for name, one in spec.items()})
+    return msgspec.structs.replace(file, extractor=pinned(spec, archives))
 
 
 def resolve(file: PlanFile, catalogue: Catalogue) -> Plan:
     """Pin every name to a digest and check that the parts fit. Raises UnknownName, InvalidPlan."""
     check_tags(file)
     inputs = file.inputs(catalogue.schema)
-    pinned = tuple(Input(Pin(s.name, s.digest), tuple(e.spec), e.version) for s, e in inputs)
+    described = tuple(Input(Pin(s.name, s.digest), tuple(e.spec), e.version, own_pins(e)) for s, e in inputs)
     open_to = {schema.name: extractor for schema, extractor in inputs}
     routes = []
     for route in file.every_route():
@@ -152,7 +167,7 @@ def resolve(file: PlanFile, catalogue: Catalogue) -> Plan:
         routes.append(resolve_route(file.name, route, reached, catalogue))
         if route.takes_all:
             open_to = {name: extractor for name, extractor in open_to.items() if name not in reached}
-    return Plan(file.name, pinned, tuple(routes), file.retention(), file.tags, file.require).oldest()
+    return Plan(file.name, described, tuple(routes), file.retention(), file.tags, file.require).oldest()
 
 
 def check_tags(file: PlanFile) -> None:

@@ -17,7 +17,7 @@ from swapstream.operators.envelope import Envelope, seal, unseal
 from swapstream.operators.signing import Signer
 from swapstream.operators.wire import read
 
-Kind = Literal["schema", "model", "plan", "cut", "key", "abort", "update"]
+Kind = Literal["schema", "model", "plan", "cut", "key", "abort", "update", "extractor"]
 MAX_DEFINITION = 1024 * 1024
 """Bytes of a signed definition. Earlier releases signed nothing, and sent models of up to 12 MB: these can still be read."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

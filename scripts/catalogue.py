@@ -12,6 +12,7 @@ from swapstream.models.store import Store
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Pin, Plan
 from swapstream.operators.plan_file import PlanFile, load_plan_file, resolve
+from swapstream.scripts.code import look_into
 from swapstream.scripts.environment import CONF, Environment
 
 
@@ -33,6 +34,7 @@ class Files:
     def __init__(self, environment: Environment, beside: Path | None = None) -> None:
         self.store = Store(environment.store)
         self.beside = beside
+        look_into(environment)
 
     def schema(self, name: str) -> Schema:
         return find_schema(name, self.beside)

@@ -13,12 +13,16 @@ from swapstream.models.errors import Conflict, InvalidSettings, Untrusted
 from swapstream.models.gate import check
 from swapstream.models.lineage import author
 from swapstream.models.store import Store, where
+from swapstream.operators.code import find
 from swapstream.operators.definitions import Definitions
+from swapstream.operators.extractors.definition import ExtractorDefinition, definitions_of
+from swapstream.operators.extractors.spec import parse_spec
 from swapstream.operators.plan import Plan
 from swapstream.operators.signing import Signer
 from swapstream.operators.statement import Kind, Statement, decode_definition, digest_of
 from swapstream.scripts import kafka
 from swapstream.scripts.catalogue import Files, read_plan
+from swapstream.scripts.code import keep
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.keyring import own_signer
 
@@ -61,9 +65,16 @@ def plan_parts(environment: Environment, path: str) -> tuple[Plan, list[Part]]:
     files = Files(environment, Path(path).parent)
     return plan, [
         *(Part("schema", schema.name, schema.encode()) for schema in map(files.schema, file.schemas)),
+        *extractor_parts(plan),
         *model_parts(files, plan),
         Part("plan", plan.name, plan.encode()),
     ]
+
+
+def extractor_parts(plan: Plan) -> list[Part]:
+    """What is said of the users' code that makes a plan's features."""
+    members = [member for one in plan.inputs for member in parse_spec(list(one.extractor))]
+    return [Part("extractor", one.ref, one.encode()) for one in definitions_of(members)]
 
 
 def model_parts(files: Files, plan: Plan) -> list[Part]:
@@ -100,11 +111,13 @@ def publish(environment: Environment, namespace: str, parts: list[Part], author:
 
 
 def stated(environment: Environment, namespace: str, part: Part, author: Author, when: int) -> Statement:
-    """What is said of a part: a large model's bytes are put into the store, and only referred to.
+    """What is said of a part: a large model's bytes are put into the store, and only referred to; so is an extractor's code.
 
     Raises InvalidSettings where the workers could not reach the store.
     """
     digest, size = digest_of(part.body), len(part.body)
+    if part.kind == "extractor":
+        keep(environment, find(ExtractorDefinition.decode(part.body).code))
     if part.kind != "model" or size <= MAX_INLINE:
         return Statement(part.kind, namespace, part.name, digest, author.who, when, author.why, part.body)
     if environment.flink.rest and environment.models.store is None:
@@ -150,7 +163,8 @@ def refuse_conflict(definitions: Definitions, namespace: str, part: Part) -> Non
     if known and part.kind != "plan" and known.digest != digest_of(part.body):
         raise Conflict(
             f"{part.kind} {part.name!r} is defined already in namespace {namespace!r} with digest {known.digest[:12]}…, "
-            f"this one has {digest_of(part.body)[:12]}…: give it another name or version"
+            f"this one has {digest_of(part.body)[:12]}…: "
+            + ("its code changed, so must its VERSION" if part.kind == "extractor" else "give it another name or version")
         )
 
 

@@ -17,6 +17,7 @@ from swapstream.models.lineage import file_source, lineage
 from swapstream.models.manifest import SCORES
 from swapstream.models.store import Store
 from swapstream.scripts.arrays import read_sample
+from swapstream.scripts.code import code_option
 from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.files import Columns, file_options, read_telemetry
@@ -30,6 +31,7 @@ _new = [
     click.option("--plan", type=click.Path(), help="Take schema and extractor from this plan."),
     click.option("--schema", help="Schema: a name in conf/schemas/ or a YAML file; with --plan, which of its schemas."),
     click.option("--extractor", "extractors", multiple=True, help='As in "ewm(halflife=20)"; may be repeated.  [default: identity]'),
+    code_option,
     click.option("--alarm-rate", type=click.FloatRange(0, 1, max_open=True),
                  help="Share of the given rows that may lie above the threshold. [0.001; rules: threshold 0]"),
     click.option("--threshold", type=float, help="Threshold, instead of one calibrated on the given rows."),
@@ -54,7 +56,7 @@ def _making(command: Any) -> Any:
 @_making
 @click.pass_obj
 def train_command(environment: str, kind: str, file: str, name: str, columns: Columns, options: Sequence[str],
-                  version: int | None, plan: str | None, schema: str | None, extractors: Sequence[str],
+                  version: int | None, plan: str | None, schema: str | None, extractors: Sequence[str], code: Sequence[str],
                   alarm_rate: float | None, threshold: float | None, seed: int, as_json: bool) -> None:
     """Fit a model of KIND to the telemetry in FILE (CSV or Parquet) and put it into the store.
 
@@ -64,7 +66,7 @@ def train_command(environment: str, kind: str, file: str, name: str, columns: Co
     """
     from swapstream.models.build import train
 
-    given = input_of(plan, schema, extractors)
+    given = input_of(plan, schema, extractors, code)
     if given is None:
         raise InvalidSettings("train needs the fields of the telemetry: give --schema or --plan")
     store = Store(load_environment(environment).store)
@@ -95,7 +97,7 @@ def train_command(environment: str, kind: str, file: str, name: str, columns: Co
 @click.pass_obj
 def pack_command(environment: str, model: str, sample: str, name: str | None, features: str | None, score: str | None,
                  output: str | None, column: int | None, version: int | None, plan: str | None, schema: str | None,
-                 extractors: Sequence[str], alarm_rate: float | None, threshold: float | None, seed: int, as_json: bool) -> None:
+                 extractors: Sequence[str], code: Sequence[str], alarm_rate: float | None, threshold: float | None, seed: int, as_json: bool) -> None:
     """Make an artifact of the ONNX graph in MODEL and put it into the store.
 
     The graph takes all features as one input, [n, F] or [n, 1, F], or windows [n, T, F], and yields a score a row, the
@@ -108,7 +110,7 @@ def pack_command(environment: str, model: str, sample: str, name: str | None, fe
     store = Store(load_environment(environment).store)
     number, parent = _version(store, name, version)
     rows = read_sample(sample)
-    given = input_of(plan, schema, extractors)
+    given = input_of(plan, schema, extractors, code)
     names = _names(features, given)
     made = lineage(data=[file_source(sample, len(rows))], seed=seed, parent=parent,
                    extractor=given.extractor.ref if given else None)

@@ -10,11 +10,13 @@ import numpy as np
 
 from swapstream.models.errors import InvalidSettings
 from swapstream.models.schema import Schema
+from swapstream.operators.code import pinned
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.extractors.spec import parse_text
 from swapstream.operators.frame import Bool, Float64
 from swapstream.operators.plan_file import load_plan_file
 from swapstream.scripts.catalogue import find_schema
+from swapstream.scripts.code import archives
 from swapstream.scripts.files import Telemetry
 
 
@@ -32,22 +34,22 @@ class Rows(msgspec.Struct, frozen=True):
     labels: Bool | None
 
 
-def input_of(plan: str | None, schema: str | None, extractors: Sequence[str]) -> Input | None:
+def input_of(plan: str | None, schema: str | None, extractors: Sequence[str], code: Sequence[str] = ()) -> Input | None:
     """The input that a plan file describes, or a schema with extractors as text; None when neither is given.
 
-    Of a plan with several schemas `schema` names the one that is meant.
+    Of a plan with several schemas `schema` names the one that is meant. `code`: files with extractors of one's own.
     Raises InvalidSettings for contradictions, UnknownName, InvalidPlan, InvalidSchema.
     """
     if plan is not None:
-        if extractors:
-            raise InvalidSettings("--plan holds the extractor; leave out --extractor")
+        if extractors or code:
+            raise InvalidSettings("--plan holds the extractor and its code; leave out --extractor and --code")
         return _planned(plan, schema)
     if schema is None:
-        if extractors:
+        if extractors or code:
             raise InvalidSettings("--extractor needs the fields of a --schema")
         return None
     found = find_schema(schema)
-    spec = [entry for text in extractors for entry in parse_text(text)]
+    spec = pinned((entry for text in extractors for entry in parse_text(text)), archives(code))
     return Input(found, Composite.parse(spec or ["identity"], found.names))
 
 

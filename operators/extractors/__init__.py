@@ -23,6 +23,6 @@ def extractors() -> dict[str, type[Extractor]]:
     found: dict[str, type[Extractor]] = {}
     for module in pkgutil.iter_modules(__path__, f"{__name__}."):
         for thing in vars(importlib.import_module(module.name)).values():
-            if isinstance(thing, type) and issubclass(thing, Extractor) and "NAME" in vars(thing):
+            if isinstance(thing, type) and issubclass(thing, Extractor) and thing.NAME and thing.__module__ == module.name:
                 found[thing.NAME] = thing
     return dict(sorted(found.items()))

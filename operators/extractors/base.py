@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from swapstream.models.errors import InvalidPlan
+from swapstream.operators.code import bare
 from swapstream.operators.extractors.past import Past
 from swapstream.operators.extractors.rounds import Rounds, single_round
 from swapstream.operators.frame import Bool, Float64, Int64
@@ -44,12 +45,17 @@ class Extractor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     when one extractor stands twice in a plan.
     """
 
-    NAME: ClassVar[str]
+    NAME: ClassVar[str] = ""
     VERSION: ClassVar[int] = 1
     SCHEMA_VERSION: ClassVar[int] = 1
 
     fields: tuple[str, ...] = ()
     label: str = ""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__()
+        if "NAME" not in vars(cls):
+            cls.NAME = f"{bare(cls.__module__)}.{cls.__qualname__}"
 
     def check(self) -> None:
         """Raise InvalidPlan for settings that contradict each other or the fields. Types are checked before."""

@@ -4,6 +4,8 @@ In YAML a list of names or of `name: {settings}`; as text the same, joined by +:
 
 >>> parse_text("identity + ewm(halflife=20, fields=[temperature])")
 ['identity', {'ewm': {'halflife': 20, 'fields': ['temperature']}}]
+>>> parse_text("vibration:Spectrum(periods=[4, 16]) + identity")
+[{'vibration:Spectrum': {'periods': [4, 16]}}, 'identity']
 """
 
 from __future__ import annotations
@@ -16,10 +18,16 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from swapstream.models.errors import InvalidPlan
+from swapstream.operators.code import ref_of
+from swapstream.operators.code_loading import load, reference
 from swapstream.operators.extractors import extractors
 from swapstream.operators.extractors.base import Extractor
 
 Spec = Sequence[str | Mapping[str, Any]]
+
+_OWN = re.compile(r"((?:^|\+)\s*[A-Za-z_][\w.]*):(?=[A-Za-z_])")
+_COLON = "__colon__"
+"""Stands for the colon of module:Class while Python's parser reads the text."""
 
 
 def parse_spec(spec: Spec) -> tuple[Extractor, ...]:
@@ -36,7 +44,8 @@ def parse_spec(spec: Spec) -> tuple[Extractor, ...]:
 def canonical(extractor: Extractor) -> str | dict[str, dict[str, Any]]:
     """The one way to write an extractor: settings sorted, those at their default left out, JSON's types only."""
     settings = settings_of(extractor)
-    return {extractor.NAME: settings} if settings else extractor.NAME
+    name = reference(type(extractor))
+    return {name: settings} if settings else name
 
 
 def settings_of(extractor: Extractor) -> dict[str, Any]:
@@ -51,7 +60,7 @@ def parse_text(text: str) -> list[str | dict[str, Any]]:
     """A spec from `name + name(setting=value, …)`; values are numbers, words, quoted texts, [lists] and
     {mappings}."""
     try:
-        return _entries(ast.parse(text.strip(), mode="eval").body)
+        return _entries(ast.parse(_OWN.sub(rf"\1{_COLON}", text).strip(), mode="eval").body)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise InvalidPlan(f"extractor {text!r} is not of the form 'name + name(setting=value, …)'") from error
 
@@ -61,10 +70,18 @@ def _parse_entry(entry: Any) -> Extractor:
         name, settings = next(iter(entry.items()))
     else:
         name, settings = entry, {}
-    known = extractors()
+    return _settings(_kind(name), {} if settings is None else settings)
+
+
+def _kind(name: Any) -> type[Extractor]:
+    ref, known = ref_of(name), extractors()
+    if ref and ref.digest:
+        return load(ref)
+    if ref:
+        raise InvalidPlan(f"extractor {name!r}: no code is given; name its file in the plan's `code`, or with --code")
     if not isinstance(name, str) or name not in known:
         raise InvalidPlan(f"extractor {name!r} is unknown, there are {', '.join(known)}")
-    return _settings(known[name], {} if settings is None else settings)
+    return known[name]
 
 
 def _settings(kind: type[Extractor], settings: Any) -> Extractor:
@@ -104,11 +121,17 @@ def _entries(node: ast.expr) -> list[str | dict[str, Any]]:
     match node:
         case ast.BinOp(left=left, op=ast.Add(), right=right):
             return _entries(left) + _entries(right)
-        case ast.Name(id=name):
-            return [name]
-        case ast.Call(func=ast.Name(id=name), args=[], keywords=keywords) if all(k.arg for k in keywords):
-            return [{name: {str(keyword.arg): _value(keyword.value) for keyword in keywords}}]
-    raise ValueError(ast.dump(node))
+        case ast.Call(func=func, args=[], keywords=keywords) if all(k.arg for k in keywords):
+            return [{_name(func): {str(keyword.arg): _value(keyword.value) for keyword in keywords}}]
+    return [_name(node)]
+
+
+def _name(node: ast.expr) -> str:
+    """A name; module:Class was made to look like one."""
+    name = ast.unparse(node).replace(_COLON, ":")
+    if isinstance(node, ast.Name) or ref_of(name):
+        return name
+    raise ValueError(name)
 
 
 def _value(node: ast.expr) -> Any:

@@ -1,0 +1,60 @@
+"""Users' code on this machine: read from files, sent along with jobs, and kept in the store, where whoever computes again finds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+import click
+
+from swapstream.models.folders import LocalFolder, folder
+from swapstream.operators.code import Archive, find, look_in, read, register
+from swapstream.operators.plan import Plan
+from swapstream.scripts.environment import Environment
+
+code_option = click.option("--code", "code", multiple=True, type=click.Path(), metavar="FILE",
+                           help="Python file or package with extractors of your own, as in vibration:Spectrum; may be repeated.")
+
+
+def archives(paths: Sequence[str | Path]) -> list[Archive]:
+    """Of files and packages, known to this process from now on. Raises UnknownName, InvalidPlan."""
+    return [register(read(Path(path))) for path in paths]
+
+
+def archives_of(plan: Plan) -> list[Archive]:
+    """What a plan needs. Raises Unavailable where one is neither read from a file nor in the store."""
+    return [find(digest) for digest in plan.code]
+
+
+def ship(environment: Environment, digests: Iterable[str]) -> list[Path]:
+    """The files that `flink run` sends to workers: each archive in <directory>/jobs/code, and in the store. Raises Unavailable."""
+    sent = LocalFolder(environment.jobs / "code")
+    paths = []
+    for archive in map(find, digests):
+        keep(environment, archive)
+        sent.put(archive.name, archive.encode())
+        paths.append(environment.jobs / "code" / archive.name)
+    return paths
+
+
+def keep(environment: Environment, archive: Archive) -> None:
+    """Put it into the store, once. Raises Unavailable."""
+    folder(environment.store).put(place(archive.name), archive.encode())
+
+
+def look_into(environment: Environment) -> None:
+    """Have this process look for archives in the environment's store."""
+    look_in(str(environment.store), partial(_stored, environment.store))
+
+
+def place(name: str) -> str:
+    """The path of an archive's file below a store."""
+    return f"code/{name}"
+
+
+def _stored(store: str | Path, digest: str) -> bytes | None:
+    try:
+        return folder(store).read(place(f"code-{digest}.zip"))
+    except FileNotFoundError:
+        return None
