@@ -20,6 +20,7 @@ from swapstream.models.errors import InvalidArtifact, Rejected
 from swapstream.models.finding import Check, Finding, found, refusal, refuse
 from swapstream.models.graph import RULES, load
 from swapstream.models.kinds import KINDS, Scorer, kind_of, scorer
+from swapstream.models.pacing import rest
 from swapstream.models.signature import signature
 
 FORMAT = Check("format", "what swapstream wrote, never a pickle", str)
@@ -44,6 +45,7 @@ def unpack(data: bytes, ref: str, digest: str) -> Artifact:
         artifact = Artifact.decode(data)
         if artifact.ref != ref:
             raise InvalidArtifact(f"the artifact calls itself {artifact.ref}; the plan says {ref}", "name")
+        rest()
     except InvalidArtifact as error:
         raise Rejected(f"{ref}: {refusal(ref, FORMAT, error)}") from error
     return artifact
@@ -76,6 +78,7 @@ class Subject:
         """Every check's, in order; one that is not ok is the last."""
         for one in self.checks():
             finding = found(self.artifact.ref, one)
+            rest()
             yield finding
             if not finding.ok:
                 return

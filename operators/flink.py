@@ -35,6 +35,9 @@ from swapstream.operators.shard import Shard
 from swapstream.operators.shard_state import Change
 
 POLL_MS = 20
+"""How soon a shard that holds looks again."""
+ASKING_MS = 100
+"""And one that has only an answer to give, for which no record waits."""
 LATER = 1_000_000
 """Partitions added after submit are keyed by LATER plus their number."""
 YOUNG_COLLECTION = 50_000
@@ -219,7 +222,8 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         if shard.waiting:
             timers = ctx.timer_service()
             # Rounded: frames that come meanwhile register the same timer, not one more each.
-            timers.register_processing_time_timer((timers.current_processing_time() // POLL_MS + 1) * POLL_MS)
+            every = POLL_MS if shard.holding else ASKING_MS
+            timers.register_processing_time_timer((timers.current_processing_time() // every + 1) * every)
         for emission in emissions:
             key = emission.key or self._key(shard.partition)
             if emission.role == "ledger":

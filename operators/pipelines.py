@@ -11,12 +11,13 @@ from functools import partial
 
 from swapstream.models.errors import Unavailable, UnknownName
 from swapstream.models.objects import Objects
+from swapstream.models.pacing import Pace, paced
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.lookup import Carried, DefinitionsLookup, defined, lacking, missing
-from swapstream.operators.pacing import Paced
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Plan
 from swapstream.operators.sessions import Sessions
+from swapstream.operators.tables import Outline
 
 KEPT = 8
 RETRY = 1.0
@@ -87,6 +88,13 @@ class Pipelines:
         finally:
             self._hurry.clear()
 
+    def outline(self, digest: str) -> Outline:
+        """What of a plan needs neither its extractors nor its models. Raises UnknownName, InvalidDefinition."""
+        carried = self._carried.get(digest)
+        plan = (carried.needs if carried else defined(self._definitions, self._namespace, digest)).plan
+        lookup = DefinitionsLookup(self._definitions, self._namespace)
+        return Outline({pin.name: lookup.schema(pin) for pin in plan.schemas}, plan.devices)
+
     def carry(self, update: bytes) -> str:
         """Take the plan and the models of an update, which `get` then finds; returns the plan's digest. Raises InvalidDefinition.
 
@@ -115,29 +123,30 @@ class Pipelines:
 
     def _begin(self, digest: str) -> None:
         self._away.pop(digest, None)
-        self._loaded[digest] = self._loading.submit(self._work(digest, paced=True))
+        self._loaded[digest] = self._loading.submit(self._work(digest, beside=True))
         self._loaded.move_to_end(digest)
         if len(self._loaded) > KEPT:
             gone, future = self._loaded.popitem(last=False)
             future.cancel()  # what nobody waits for must not keep others waiting
             self._away.pop(gone, None)
 
-    def _work(self, digest: str, paced: bool = False) -> Callable[[], Pipeline]:
+    def _work(self, digest: str, beside: bool = False) -> Callable[[], Pipeline]:
         carried = self._carried.get(digest)
         needed = carried.needs if carried else defined(self._definitions, self._namespace, digest)
         models = carried.models if carried else None
         lookup = DefinitionsLookup(self._definitions, self._namespace, self._objects, models)
-        return partial(self._load, needed.plan, Paced(lookup, self._hurry) if paced else lookup)
+        return partial(self._load_beside if beside else self._load, needed.plan, lookup)
 
-    def _load(self, plan: Plan, lookup: DefinitionsLookup | Paced) -> Pipeline:
+    def _load_beside(self, plan: Plan, lookup: DefinitionsLookup) -> Pipeline:
+        with paced(Pace(self._hurry)):
+            return self._load(plan, lookup)
+
+    def _load(self, plan: Plan, lookup: DefinitionsLookup) -> Pipeline:
         try:
             return Pipeline(plan, lookup, self.sessions)
         except Unavailable:
             self._away[plan.digest] = self._clock()
             raise
-        finally:
-            if isinstance(lookup, Paced):
-                lookup.over = True
 
 
 def settle(future: Future[Pipeline], work: Callable[[], Pipeline]) -> None:

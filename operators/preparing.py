@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from swapstream.operators.judging import PATIENCE, Judge, Standing, Verdict
+from swapstream.operators.judging import Judge, Standing, Verdict
 from swapstream.operators.run import Run
 from swapstream.operators.shard_state import Pending
 from swapstream.operators.token import Token
@@ -15,8 +15,8 @@ from swapstream.operators.token import Token
 MAX_PENDING = 4
 MAX_BYTES = 4096
 """Of a prepare token: until it is answered it is written down with every frame."""
-GIVE_UP = 15_000
-"""Calls of the timer, five minutes."""
+PATIENCE, GIVE_UP = 100, 3_000
+"""Calls of the timer: ten seconds and five minutes, or a fifth of that while the shard holds."""
 
 
 class Answer(NamedTuple):
@@ -68,7 +68,7 @@ class Preparing:
             return refused(one, f"{MAX_PENDING} later ones wait for an answer as well")
         patient = msgspec.structs.replace(standing, patient=age < PATIENCE)
         verdict = self._judge.answer(one.payload, one.offset, patient)
-        return refused(one, "it was not known within five minutes") if verdict is None and age >= GIVE_UP else verdict
+        return refused(one, "it was not known in time") if verdict is None and age >= GIVE_UP else verdict
 
     def _began(self, one: Pending) -> tuple[int, float]:
         """At which tick and time this process met it."""

@@ -289,7 +289,7 @@ def test_a_job_without_a_store_says_so(tmp_path: Path) -> None:
         Pipelines(definitions, NAMESPACE).get(PLAN.digest)
 
 
-def test_loading_rests_between_models_until_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loading_rests_between_steps_until_somebody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     one = deployable("many", routes=tuple(route(f"pump-{i}", champion=f"m:{i + 1}") for i in range(5)))
     rests: list[float] = []
 
@@ -302,12 +302,13 @@ def test_loading_rests_between_models_until_somebody_waits(monkeypatch: pytest.M
     pipelines._hurry = Event()
     pipelines.prepare(one.digest)
     pipelines._loaded[one.digest].result()
-    assert len(rests) == 4
-    assert min(rests) > 0
+    loading = len(rests)
+    assert loading > 5  # for each model more than once
+    assert max(rests) > 0
     part = pipelines.get(one.digest).input()
     sessions = [part.routes[i].models[0].session for i in range(5)]
     assert len({id(session) for session in sessions}) == 5
-    assert len(rests) == 4
+    assert len(rests) == loading
 
 
 def test_whoever_waits_need_not_wait_for_what_was_only_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
