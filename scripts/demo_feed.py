@@ -8,6 +8,7 @@ from types import TracebackType
 
 from swapstream.models.errors import SwapstreamError
 from swapstream.models.schema import Schema, tick
+from swapstream.operators.labels import DeviceSpan
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.messages import Packer
 from swapstream.scripts.simulate import Sent, Source, send
@@ -32,9 +33,10 @@ class Feed:
         bad = round(count * BAD_RATE)
         self.total = count + bad
         self.spans = [
-            Span(label.device, label.first, label.last, label.kind)
+            Span(*label.about, label.kind)
             for chunk in Simulation(*settings, fault_rate=FAULT_RATE).chunks()
             for label in (found.rounded(tick(schema)) for found in chunk.labels)
+            if isinstance(label.about, DeviceSpan)
         ]
         source = Source(Simulation(*settings, fault_rate=FAULT_RATE), Packer(schema))
         self._steps = send([source], environment, 1.0, bad)

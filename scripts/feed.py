@@ -11,6 +11,7 @@ import numpy as np
 
 from swapstream.models.schema import Schema, tick
 from swapstream.operators.frame import Bool, Int64
+from swapstream.operators.labels import DeviceSpan, Label
 from swapstream.operators.times import Times
 from swapstream.scripts.catalogue import find_schema
 from swapstream.scripts.console import json_option, progress, say, show
@@ -19,7 +20,6 @@ from swapstream.scripts.files import Columns, Telemetry, file_options, read_tele
 from swapstream.scripts.kafka import Output
 from swapstream.scripts.messages import Message, Packer, readings_option
 from swapstream.scripts.pacing import Pacer
-from swapstream.scripts.simulation import Label
 
 CHUNK = 10_000
 
@@ -32,7 +32,7 @@ def send(telemetry: Telemetry, packer: Packer, environment: Environment, speed: 
     topics, pacer, sent = environment.topics, Pacer(speed), 0
     with Output(environment, topics.labels.name) as output:
         for label in spans(telemetry):
-            output.send(label.device.encode(), label.rounded(tick(packer.schema)).encode())
+            output.send(label.key, label.rounded(tick(packer.schema)).encode())
     with Output(environment, topics.telemetry.name) as output:
         for messages in packed(telemetry, packer):
             for start, stop in pacer.due(np.array([message.time for message in messages], np.int64)):
@@ -55,7 +55,7 @@ def spans(telemetry: Telemetry) -> list[Label]:
     if telemetry.labels is None:
         return []
     devices = np.array(telemetry.devices)
-    return [Label(str(device), first, last, "label", ())
+    return [Label(DeviceSpan(str(device), first, last), True, "label")
             for device in np.unique(devices)
             for first, last in _runs(telemetry.times[devices == device], telemetry.labels[devices == device])]
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -13,14 +12,14 @@ from swapstream.models.errors import InvalidSettings
 from swapstream.models.schema import Schema
 from swapstream.operators.decode import Decoders
 from swapstream.operators.frame import Bool, Frame, RawFrame
+from swapstream.operators.labels import NOBODY, Labels
 from swapstream.operators.token import FIRST_BYTE
 from swapstream.scripts import kafka
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.files import Columns, read_telemetry
-from swapstream.scripts.simulation import Label
+from swapstream.scripts.labels import read_labels
 
 LAST = re.compile(r"last:([1-9][0-9]{0,6})")
-LABELS = msgspec.json.Decoder(Label)
 
 
 class Sample(msgspec.Struct, frozen=True):
@@ -50,9 +49,11 @@ def of_telemetry(environment: Environment, schemas: Sequence[Schema], count: int
 
     Raises ClusterError.
     """
-    labels = read_labels(environment)
-    frames = decoded(last_records(environment, count), schemas)
-    return [Sample(schema.name, frame, marked(frame, labels)) for schema, frame in zip(schemas, frames, strict=True)]
+    labels, topic = read_labels(environment), environment.topics.telemetry.name
+    records = last_records(environment, count)
+    frames = decoded(records, schemas)
+    return [Sample(schema.name, frame, marked(frame, records, topic, labels) if len(frame) else None)
+            for schema, frame in zip(schemas, frames, strict=True)]
 
 
 def last_records(environment: Environment, count: int) -> list[kafka.Record]:
@@ -94,21 +95,14 @@ def decoded(records: Sequence[kafka.Record], schemas: Sequence[Schema]) -> list[
     return frames
 
 
-def read_labels(environment: Environment) -> list[Label]:
-    """Every known anomaly; what is no label is passed over."""
-    found = []
-    for record in kafka.read_to_end(environment, environment.topics.labels.name):
-        with suppress(msgspec.DecodeError):
-            found.append(LABELS.decode(record.value or b""))
-    return found
-
-
-def marked(frame: Frame, labels: Iterable[Label]) -> Bool | None:
-    """Which readings lie in a label's span of event time, its ends included; None where none does."""
+def marked(frame: Frame, records: Sequence[kafka.Record], topic: str, labels: Labels) -> Bool | None:
+    """Which readings are anomalies, as labels say; None where they say nothing of any. `records`: those that are the frame's offsets."""
+    partitions, offsets = (np.array(column, np.int64)[frame.offsets] for column in
+                           zip(*((record.partition, record.offset) for record in records), strict=True))  # fmt: skip
     names, codes = frame.by_device()
-    places = {name: place for place, name in enumerate(names)}
-    wanted = np.zeros(len(frame), np.bool_)
-    for label in labels:
-        if label.device in places:
-            wanted |= (codes == places[label.device]) & (frame.times >= label.first) & (frame.times <= label.last)
-    return wanted if wanted.any() else None
+    found = np.full(len(frame), NOBODY)
+    for partition in np.unique(partitions).tolist():
+        rows = np.flatnonzero(partitions == partition)
+        found[rows] = labels.places(topic, partition, offsets[rows], frame.index[rows], names, codes[rows], frame.times[rows])
+    there, anomalous = labels.said(found)
+    return anomalous if there.any() else None

@@ -18,6 +18,7 @@ import pyarrow.parquet
 
 from swapstream.models.errors import InvalidSettings
 from swapstream.models.schema import Schema, encoder, tick
+from swapstream.operators.labels import Label
 from swapstream.scripts.catalogue import find_schema
 from swapstream.scripts.console import json_option, progress, show
 from swapstream.scripts.environment import Environment, load_environment
@@ -26,7 +27,7 @@ from swapstream.scripts.files import parse_start
 from swapstream.scripts.kafka import Output
 from swapstream.scripts.messages import Message, Packer, readings_option
 from swapstream.scripts.pacing import Pacer
-from swapstream.scripts.simulation import PREFIX, Chunk, Label, Simulation
+from swapstream.scripts.simulation import PREFIX, Chunk, Simulation
 
 UNPACED_PERIOD = 1_000_000
 
@@ -76,7 +77,7 @@ def send(sources: Sequence[Source], environment: Environment, speed: float, bad:
     with Output(environment, topics.telemetry.name) as telemetry, Output(environment, topics.labels.name) as labels:
         for messages, found in batches(sources, total):
             for label in found:
-                labels.send(label.device.encode(), label.encode())
+                labels.send(label.key, label.encode())
             for start, stop in pacer.due(np.array([message.time for message in messages], np.int64)):
                 for message in messages[start:stop]:
                     telemetry.send(message.key, message.value)

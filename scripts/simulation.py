@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 
 from swapstream.operators.frame import Bool, Float64, Int64
+from swapstream.operators.labels import DeviceSpan, Label
 from swapstream.scripts import faults
 from swapstream.scripts.faults import Fault
 
@@ -24,23 +25,6 @@ CYCLE = (400.0, 1_600.0)
 PERSISTENCE = 0.9
 WANDER, NOISE = 0.25, 0.1
 """Standard deviation of the slow part that all fields share and of each field's own noise, where the cycles have about 1."""
-
-
-class Label(msgspec.Struct, frozen=True):
-    """A known fault, as on the `labels` topic: event times in microseconds of its first and last reading."""
-
-    device: str
-    first: int
-    last: int
-    kind: str
-    fields: tuple[str, ...]
-
-    def rounded(self, tick: int) -> Label:
-        """The label of the messages, whose times are rounded down to `tick` microseconds."""
-        return msgspec.structs.replace(self, first=self.first - self.first % tick, last=self.last - self.last % tick)
-
-    def encode(self) -> bytes:
-        return msgspec.json.encode(self)
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -142,4 +126,5 @@ class Simulation:
     def _label(self, i: int, fault: Fault) -> Label:
         first, last = (int(self.start + reading * self.period + self._offsets[i])
                        for reading in (fault.first, min(fault.last, self._readings(i) - 1)))
-        return Label(self.devices[i], first, last, fault.kind, tuple(self.names[field] for field in fault.fields))
+        about = DeviceSpan(self.devices[i], first, last)
+        return Label(about, True, fault.kind, tuple(self.names[field] for field in fault.fields))

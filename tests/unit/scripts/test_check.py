@@ -19,6 +19,7 @@ from swapstream.models import Store, train
 from swapstream.models.errors import InvalidSettings, Rejected, UnknownName
 from swapstream.operators.cut import Cut
 from swapstream.operators.frame import Float64
+from swapstream.operators.labels import DeviceSpan, Label, Labels, RecordId
 from swapstream.operators.plan import Require
 from swapstream.operators.statement import encode_definition
 from swapstream.operators.token import FIRST_BYTE
@@ -29,7 +30,6 @@ from swapstream.scripts.main import cli
 from swapstream.scripts.publish import Part, plan_parts
 from swapstream.scripts.quality import Compared, Shown, judged, require
 from swapstream.scripts.samples import last_records, marked, starts
-from swapstream.scripts.simulation import Label
 from swapstream.scripts.trusting import trust_first
 from tests.support.bad_artifacts import bad_artifact, good, names, too_large
 from tests.support.shards import FIELDS, deployable, reading
@@ -237,7 +237,7 @@ def telemetry(environment: Environment, topics: Topics) -> None:
         topics.send(topic, b"p-1", reading("p-1", row, time=place * 1_000))
         if place % 100 == 0:
             topics.send(topic, None, FIRST_BYTE + b"a token")
-            topics.send(environment.topics.labels.name, b"", Label("p-1", place * 10**6, place * 10**6, "x", ()).encode())
+            topics.send(environment.topics.labels.name, b"", fault("p-1", place * 10**6, place * 10**6).encode())
     topics.send(environment.topics.labels.name, b"", b"no label")
 
 
@@ -281,13 +281,25 @@ def test_a_tail_begins_where_so_many_records_may_follow(environment: Environment
     assert starts(environment, "telemetry", 20) == {0: 90, 1: 980}
 
 
-def test_labels_mark_a_devices_span_of_event_time() -> None:
+def fault(device: str, first: int, last: int, **said: Any) -> Label:
+    return Label(DeviceSpan(device, first, last), **said)
+
+
+def test_labels_mark_spans_of_event_time_and_records() -> None:
     plan = deployable("p", champion="a:1")
-    found = samples.decoded(
-        [Record(0, i, i, None, reading(device, time=i)) for i, device in enumerate(("a", "b", "a", "a"))], plan.schemas
-    )[0]
-    assert marked(found, [Label("a", 2_000, 3_000, "x", ()), Label("c", 0, 9_000, "x", ())]).tolist() == [False, False, True, True]  # type: ignore[union-attr]
-    assert marked(found, [Label("a", 4_000, 9_000, "x", ())]) is None
+    log = [Record(i % 2, 10 + i, i, None, reading(device, time=i)) for i, device in enumerate(("a", "b", "a", "a"))]
+    frame = samples.decoded(log, plan.schemas)[0]
+
+    def marks(*labels: Label) -> list[bool] | None:
+        found = marked(frame, log, "t", Labels(labels))
+        return None if found is None else found.tolist()
+
+    spans = (fault("a", 2_000, 3_000), fault("c", 0, 9_000))
+    assert marks(*spans) == [False, False, True, True]
+    records = (Label(RecordId("t", 1, 13), False), Label(RecordId("t", 1, 11)), Label(RecordId("t", 0, 11)))
+    assert marks(*spans, *records) == [False, True, True, False]
+    assert marks(fault("a", 4_000, 9_000)) is None
+    assert marks(fault("b", 0, 9_000, label=False)) == [False] * 4
 
 
 # -- what a swap requires

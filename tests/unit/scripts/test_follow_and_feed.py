@@ -29,7 +29,7 @@ def telemetry(devices: str, labels: list[int] | None) -> Telemetry:
 
 def test_consecutive_labelled_rows_of_a_device_are_one_span() -> None:
     found = spans(telemetry("aabbaaab", [1, 1, 1, 0, 1, 0, 1, 1]))
-    assert [(span.device, span.first, span.last) for span in found] == [
+    assert [span.about for span in found] == [
         ("a", 0, 40), ("a", 60, 60), ("b", 20, 20), ("b", 70, 70)]
 
 

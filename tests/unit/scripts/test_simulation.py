@@ -11,10 +11,11 @@ import pytest
 from swapstream.models.schema import Field, Schema, tick
 from swapstream.operators.decode import Decoder
 from swapstream.operators.frame import Bool, Float64, Int64, RawFrame
+from swapstream.operators.labels import DeviceSpan, Label
 from swapstream.scripts.faults import KINDS
 from swapstream.scripts.pacing import Pacer
 from swapstream.scripts.simulate import bad_messages
-from swapstream.scripts.simulation import BLOCK, Label, Simulation
+from swapstream.scripts.simulation import BLOCK, Simulation
 
 NAMES = ("temperature", "pressure", "flow", "speed")
 
@@ -47,7 +48,7 @@ def test_labels_cover_exactly_the_faulty_readings() -> None:
     devices, times, _, faulty, labels = run(20_000)
     covered = np.zeros(len(times), bool)
     for label in labels:
-        covered |= (np.array(devices) == label.device) & (times >= label.first) & (times <= label.last)
+        covered |= (np.array(devices) == label.about.device) & (times >= label.about.first) & (times <= label.about.last)
     assert labels
     assert covered.tolist() == faulty.tolist()
     assert {label.kind for label in labels} <= set(KINDS)
@@ -110,7 +111,8 @@ def test_speed_0_never_sleeps() -> None:
 
 
 def test_labels_are_rounded_as_messages_are() -> None:
-    label = Label("pump-1", 1_767_225_600_123_456, 1_767_225_600_999_999, "spike", ("flow",))
-    assert label.rounded(tick(Schema("s", (Field("flow"),), time_unit="ms"))).first == 1_767_225_600_123_000
-    assert label.rounded(tick(Schema("s", (Field("flow"),), time_unit="s"))).last == 1_767_225_600_000_000
-    assert label.rounded(tick(Schema("s", (Field("flow"),), time_unit="ns"))) == label
+    label = Label(DeviceSpan("pump-1", 1_767_225_600_123_456, 1_767_225_600_999_999), True, "spike", ("flow",))
+    ends = {unit: label.rounded(tick(Schema("s", (Field("flow"),), time_unit=unit))).about[1:] for unit in ("ms", "s", "ns")}
+    assert ends["ms"] == (1_767_225_600_123_000, 1_767_225_600_999_000)
+    assert ends["s"] == (1_767_225_600_000_000,) * 2
+    assert ends["ns"] == label.about[1:]
