@@ -12,6 +12,7 @@ from swapstream.models.errors import InvalidPlan
 from swapstream.models.schema import Schema
 from swapstream.operators.devices import DeviceTable
 from swapstream.operators.extractors.composite import Composite
+from swapstream.operators.extractors.contract import trial
 from swapstream.operators.extractors.definition import own_pins
 from swapstream.operators.frame import Frame, Int64
 from swapstream.operators.loaded_model import FeatureSet, LoadedModel
@@ -92,5 +93,8 @@ def archive_of(extractor: Composite, schema: Schema) -> Archive:
 
 @lru_cache(64)
 def extractor_of(spec: bytes, fields: tuple[str, ...], retention: Retention) -> Composite:
-    """The same for the same settings: plans that change models only share it. Raises InvalidPlan."""
-    return Composite.parse(msgspec.msgpack.decode(spec), fields, retention)
+    """The same for the same settings: plans that change models only share it. Raises InvalidPlan, Unavailable."""
+    composite = Composite.parse(msgspec.msgpack.decode(spec), fields, retention)
+    if composite.code:
+        trial(composite)
+    return composite

@@ -33,6 +33,7 @@ from swapstream.models.yaml_file import read_mapping
 from swapstream.operators.code import pinned, register
 from swapstream.operators.code import read as read_code
 from swapstream.operators.extractors.composite import Composite
+from swapstream.operators.extractors.contract import trial
 from swapstream.operators.extractors.definition import own_pins
 from swapstream.operators.plan import EVERY_DEVICE, Input, Pin, Plan, Require, Route, check_schemas
 from swapstream.operators.retention import Retention
@@ -107,7 +108,11 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         schemas = [find(name) for name in self.schemas]
         check_schemas(self.name, schemas)
         retention = self.retention()
-        return [(schema, Composite.parse(list(spec), schema.names, retention)) for schema, spec in self._specs(schemas)]
+        found = [(schema, Composite.parse(list(spec), schema.names, retention)) for schema, spec in self._specs(schemas)]
+        for _, extractor in found:
+            if extractor.code:
+                trial(extractor)
+        return found
 
     def _specs(self, schemas: Sequence[Schema]) -> list[tuple[Schema, tuple[Any, ...]]]:
         if isinstance(self.extractor, tuple):

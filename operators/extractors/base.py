@@ -24,6 +24,11 @@ LIMIT = 1e150
 device's statistics for ever."""
 
 
+def own_name(kind: type) -> str:
+    """What an extractor is called that has no NAME: as in vibration.Spectrum."""
+    return f"{bare(kind.__module__)}.{kind.__qualname__}"
+
+
 class Extractor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of one extractor, and its code.
 
@@ -54,8 +59,9 @@ class Extractor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__()
-        if "NAME" not in vars(cls):
-            cls.NAME = f"{bare(cls.__module__)}.{cls.__qualname__}"
+        named = next(kind for kind in cls.__mro__ if "NAME" in vars(kind))
+        if cls.NAME in ("", own_name(named)):
+            cls.NAME = own_name(cls)
 
     def check(self) -> None:
         """Raise InvalidPlan for settings that contradict each other or the fields. Types are checked before."""

@@ -20,14 +20,15 @@ from swapstream.models.errors import InvalidDefinition, InvalidPlan
 from swapstream.operators import extractors as package
 from swapstream.operators.device_store import BASE
 from swapstream.operators.devices import DeviceTable
-from swapstream.operators.extractors import extractors
+from swapstream.operators.extractors import contract, extractors, trials
 from swapstream.operators.extractors.base import Extractor, State
 from swapstream.operators.extractors.composite import Composite
-from swapstream.operators.extractors.rounds import rounds_of
+from swapstream.operators.extractors.contract import RETENTIONS, stored_after
 from swapstream.operators.extractors.spec import parse_text
+from swapstream.operators.extractors.trials import Ran, Record
 from swapstream.operators.frame import Bool, Float64, Frame, Int64
 from swapstream.operators.layout import Layout
-from swapstream.operators.retention import DEFAULT_RETENTION, Retention
+from swapstream.operators.retention import Retention
 
 FIELDS = ("temperature", "pressure", "flow")
 SPECS: list[Any] = [
@@ -43,7 +44,6 @@ SPECS: list[Any] = [
     [{"window": {"n": 5, "fields": ["pressure"]}}],
     ["elapsed", {"lags": {"fields": ["flow"]}}, "ewm", {"window": {"n": 3, "fields": ["temperature", "pressure"]}}],
 ]
-RETENTIONS = (DEFAULT_RETENTION, Retention(max=2), Retention(evict_after=4), Retention(max=3, evict_after=6))
 
 every_spec = pytest.mark.parametrize("spec", SPECS, ids=str)
 some_examples = settings(max_examples=10)  # of each spec: 250 of each rule
@@ -65,49 +65,18 @@ def clocked(jumping: Records) -> Records:
     return found
 
 
-def frame_of(some: Records, first: int = 0) -> Frame:
+def records_of(some: Records, first: int = 0) -> list[Record]:
     """Of (device, values) every second, or of these with times."""
-    offsets = np.arange(first, first + len(some))
-    array = np.array([row for _, row, *_ in some], float).reshape(-1, len(FIELDS))
-    times = np.array([r[2] if len(r) > 2 else 1_000_000 * o for o, r in enumerate(some, first)], np.int64)
-    logged = np.array([r[3] if len(r) > 2 else 1_000 + o for o, r in enumerate(some, first)], np.int64)
-    return Frame(0, offsets, logged, times, [r[0] for r in some], array)
+    return [Record(*r) if len(r) > 2 else Record(*r, 1_000_000 * o, 1_000 + o) for o, r in enumerate(some, first)]
 
 
-def run(composite: Composite, some: Records, cuts: list[int] | None = None) -> tuple[Float64, Bool, bytes]:
-    """Features, warming and final state of records, in frames that end at `cuts`; none: one by one."""
-    cuts = list(range(1, len(some))) if cuts is None else cuts
-    table, parts = composite.table(), []
-    for first, last in zip([0, *cuts], [*cuts, len(some)], strict=True):
-        parts.append(composite.extract(frame_of(some[first:last], first), table))
-    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts]), table.snapshot()
+def frame_of(some: Records, first: int = 0) -> Frame:
+    return trials.frame_of(records_of(some, first), len(FIELDS), first)
 
 
-def bits(result: tuple[Float64, Bool, bytes]) -> tuple[bytes, bytes, bytes]:
-    return result[0].tobytes(), result[1].tobytes(), result[2]
-
-
-def apply(stored: dict[str, bytes], changes: dict[str, bytes | None]) -> dict[str, bytes]:
-    """Entries after changes."""
-    return {key: entry for key, entry in (stored | changes).items() if entry is not None}
-
-
-def lives(some: Records, retention: Retention) -> list[list[int]]:
-    """Places of the records of each device from when it is new until it is forgotten: record by record, the plain way."""
-    clock, seen, known, found = -(10**9), dict[str, int](), dict[str, list[int]](), []
-    for place, (device, _, _, log) in enumerate(some):
-        clock = max(clock, log)
-        for other in [other for other, time in seen.items() if clock - time > retention.evict_after]:
-            del seen[other]
-        if device not in seen:
-            if len(seen) == retention.max:
-                del seen[next(iter(seen))]
-            known[device] = []
-            found.append(known[device])
-        seen.pop(device, None)
-        seen[device] = clock
-        known[device].append(place)
-    return found
+def run(composite: Composite, some: Records, cuts: list[int] | None = None) -> Ran:
+    """In frames that end at `cuts`; none: one by one."""
+    return trials.run(composite, records_of(some), cuts)
 
 
 # -- the contract of every extractor
@@ -119,100 +88,48 @@ def lives(some: Records, retention: Retention) -> list[list[int]]:
 def test_bits_do_not_depend_on_how_records_are_cut_into_frames(
     spec: Any, some: Records, retention: Retention, data: st.DataObject
 ) -> None:
-    composite = Composite.parse(spec, FIELDS, retention)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(some)))))
-    assert bits(run(composite, some, cuts)) == bits(run(composite, some, [])) == bits(run(composite, some))
+    contract.same_bits(Composite.parse(spec, FIELDS, retention), records_of(some), cuts)
 
 
 @every_spec
 @some_examples
 @given(some=records)
 def test_run_is_step_after_step(spec: Any, some: Records) -> None:
-    frame = frame_of(some)
-    for member in Composite.parse(spec, FIELDS).members:
-        if member.extractor.depth():
-            continue
-        rounds = rounds_of(np.array(["abcde".index(device) for device in frame.devices]))
-        given_values, times = frame.values[rounds.order][:, member.places], frame.times[rounds.order]
-        states = [{c: np.zeros((len(rounds.slots), w)) for c, w in member.part.columns.items()} for _ in range(2)]
-        fast = member.extractor.run(given_values, times, rounds, states[0])
-        slow = Extractor.run(member.extractor, given_values, times, rounds, states[1])
-        assert [array.tobytes() for array in fast] == [array.tobytes() for array in slow]
-        assert {c: a.tobytes() for c, a in states[0].items()} == {c: a.tobytes() for c, a in states[1].items()}
+    contract.run_is_step_after_step(Composite.parse(spec, FIELDS), records_of(some))
 
 
 @every_spec
 @some_examples
 @given(some=records)
 def test_devices_do_not_influence_each_other(spec: Any, some: Records) -> None:
-    composite = Composite.parse(spec, FIELDS)
-    features, warming, _ = run(composite, some, [])
-    for device in {device for device, *_ in some}:
-        mine = [place for place, (other, *_) in enumerate(some) if other == device]
-        alone = run(composite, [some[place] for place in mine], [])
-        assert (alone[0].tobytes(), alone[1].tobytes()) == (features[mine].tobytes(), warming[mine].tobytes())
+    contract.devices_are_apart(Composite.parse(spec, FIELDS), records_of(some))
 
 
 @every_spec
 @some_examples
 @given(some=records, rest=records, retention=retentions)
 def test_state_survives_snapshots_and_changes(spec: Any, some: Records, rest: Records, retention: Retention) -> None:
-    composite = Composite.parse(spec, FIELDS, retention)
-    table = composite.table()
-    stored = apply({}, table.rebase())
-    for place in range(0, len(some), 7):
-        composite.extract(frame_of(some[place : place + 7], place), table)
-        stored = apply(stored, table.changes())
-    others = composite.restore({BASE: table.snapshot()}), composite.restore(stored)
-    assert [other.needs_rebase for other in others] == [True, False]
-    wanted = composite.extract(frame_of(rest), table)
-    for other in others:
-        found = composite.extract(frame_of(rest), other)
-        assert [array.tobytes() for array in found] == [array.tobytes() for array in wanted]
-        assert other.snapshot() == table.snapshot()
-        assert composite.restore(apply({}, other.rebase())).snapshot() == table.snapshot()
+    contract.state_survives(Composite.parse(spec, FIELDS, retention), records_of(some), records_of(rest))
 
 
 @every_spec
 @some_examples
 @given(some=records, retention=retentions)
 def test_what_is_forgotten_starts_as_new(spec: Any, some: Records, retention: Retention) -> None:
-    """Each life of a device, alone in a table without bounds, has the features that it has among the others."""
-    features, warming, _ = run(Composite.parse(spec, FIELDS, retention), some, [])
-    unbounded = Composite.parse(spec, FIELDS, Retention(evict_after=10**9))
-    for places in lives(some, retention) if not unbounded.stateless else []:
-        alone = run(unbounded, [some[place] for place in places], [])
-        assert (alone[0].tobytes(), alone[1].tobytes()) == (features[places].tobytes(), warming[places].tobytes())
+    contract.forgotten_is_new(Composite.parse(spec, FIELDS, retention), records_of(some))
 
 
 @every_spec
 def test_features_are_named_and_finite_and_warming_ends(spec: Any) -> None:
     composite = Composite.parse(spec, FIELDS)
-    normal = np.random.default_rng(0).normal(size=(300, 3)).tolist()
-    features, warming, _ = run(composite, [("a", tuple(row)) for row in normal], [])
-    assert features.shape == (300, len(composite.features))
-    assert features.dtype == np.float64
-    assert len(set(composite.features)) == len(composite.features)
-    assert np.isfinite(features).all()
-    assert warming.dtype == np.bool_
-    assert not warming[-1]
-    assert (np.diff(warming.astype(int)) <= 0).all()
+    assert contract.features(composite) == f"{len(composite.features)} of 3 fields"
+    assert contract.warming(composite).endswith(" readings")
 
 
 @every_spec
 def test_an_absurd_reading_is_forgotten(spec: Any) -> None:
-    largest = np.finfo(float).max
-    absurd: Records = [("a", (largest, -largest, largest)), ("a", (-largest, largest, -largest))]
-    calm: Records = [("a", (1.0, 2.0, 3.0))] * 3
-    features, _, _ = run(Composite.parse(spec, FIELDS), calm + absurd + calm)
-    assert np.isfinite(np.delete(features, [3, 4, 5], axis=0)).all()
-
-
-@every_spec
-def test_an_empty_frame_has_no_features(spec: Any) -> None:
-    composite = Composite.parse(spec, FIELDS)
-    features, warming = composite.extract(frame_of([]), composite.table())
-    assert (features.shape, warming.shape) == ((0, len(composite.features)), (0,))
+    contract.absurd(Composite.parse(spec, FIELDS))
 
 
 @every_spec
@@ -403,7 +320,7 @@ def test_state_of_an_older_schema_version_is_migrated_and_wants_a_new_base() -> 
     assert table.needs_rebase
     features, _ = new.extract(frame_of([("a", (0, 0, 0)), ("b", (0, 0, 0)), ("c", (0, 0, 0))]), table)
     assert features[:, 0].tolist() == [13, 2, 1]
-    again = new.restore(apply({}, table.rebase()))
+    again = new.restore(stored_after({}, table.rebase()))
     assert again.snapshot() == table.snapshot()
     assert not table.needs_rebase
     assert not again.needs_rebase

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from swapstream.models.errors import InvalidPlan
 from swapstream.operators.device_store import BASE
 from swapstream.operators.extractors.composite import Composite
+from swapstream.operators.extractors.trials import lives
 from swapstream.operators.retention import Retention
-from tests.unit.operators.test_extractors import FIELDS, Records, frame_of, lives, records, retentions, run
+from tests.unit.operators.test_extractors import FIELDS, Records, frame_of, records, records_of, retentions, run
 
 Reading = tuple[tuple[float, ...], int]
 Answer = tuple[list[float], bool]
@@ -93,7 +94,7 @@ def test_each_is_what_plain_python_computes_record_by_record(
     composite = Composite.parse([{oracle.__name__: spec}], FIELDS, retention)
     cuts = sorted(data.draw(st.sets(st.integers(1, len(some)))))
     features, warming, _ = run(composite, some, cuts)
-    for places in lives(some, retention):
+    for places in lives(records_of(some), retention):
         history: list[Reading] = []
         for place in places:
             history.append((some[place][1], some[place][2]))
