@@ -16,6 +16,7 @@ from pyflink.util.java_utils import get_j_env_configuration
 
 from swapstream.jobs.keying import shard_constants
 from swapstream.jobs.partitioner import message_keys
+from swapstream.jobs.restoring import restore_from
 from swapstream.jobs.sinks import write_ledger, write_output
 from swapstream.jobs.sources import parameters, telemetry_frames
 from swapstream.jobs.spec import MAX_PARALLELISM, JobSpec
@@ -87,7 +88,14 @@ def build(spec: JobSpec) -> StreamExecutionEnvironment:
     return env
 
 
+def argument(name: str) -> Path | None:
+    """The file that follows an option."""
+    return Path(sys.argv[sys.argv.index(name) + 1]) if name in sys.argv else None
+
+
 if __name__ == "__main__":
-    spec = JobSpec.read(Path(sys.argv[sys.argv.index("--spec") + 1]))
+    spec = JobSpec.read(argument("--spec") or Path())
     env = build(spec)
+    if state := argument("--restore-from"):
+        restore_from(env, state)
     env.execute_async(spec.name)

@@ -47,8 +47,12 @@ class Cut(msgspec.Struct, frozen=True):
         return not self.arrival and self.offsets.get(partition, -1) < offset
 
     def encode(self) -> bytes:
-        in_order = msgspec.structs.replace(self, offsets=dict(sorted(self.offsets.items())), v=VERSION)
-        return msgspec.msgpack.encode(in_order)
+        """What is no handover is written as version 2, as ever: its digest stays over releases."""
+        said = msgspec.structs.asdict(self) | {"offsets": dict(sorted(self.offsets.items())), "v": VERSION}
+        if not self.handover:
+            del said["predecessor"], said["successor"]
+            said["v"] = 2
+        return msgspec.msgpack.encode(said)
 
     @classmethod
     def decode(cls, body: bytes) -> Cut:

@@ -14,22 +14,28 @@ import msgspec
 from swapstream.models.errors import InvalidToken, SwapstreamError, Unavailable
 from swapstream.operators.assignment import Assignment
 from swapstream.operators.definitions import Definitions
+from swapstream.operators.duty import Duty, meaning_of
 from swapstream.operators.envelope import Envelope
 from swapstream.operators.lookup import missing
 from swapstream.operators.pipelines import Pipelines
-from swapstream.operators.token import KINDS, PREPARE, UPDATE, Token
+from swapstream.operators.token import HANDOVER, KINDS, PREPARE, UPDATE, Token
 
-Action = Literal["dead", "skip", "reject", "hold", "abort", "prepare", "take", "refuse"]
+Action = Literal["dead", "skip", "reject", "hold", "abort", "prepare", "take", "refuse", "retire"]
 
 PATIENCE = 500
 """Calls of the timer, ten seconds: so long a token waits for a key that nobody here knows. A forged one could stop a shard for ever."""
 
 
+ANY = -1
+"""An epoch that every token's is above. Where a shard is handed over both jobs must find the same, and each has an epoch of its own."""
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """What is to be done with a record that starts like a token.
 
-    dead: it is none. skip: it is another deployment's. reject: it has no effect. hold: that can't be told yet. abort: it had none
-    while the shard held, and was given up. prepare: it asks for an answer. take: its plan begins, or could. refuse: it could not.
+    dead: it is none. skip: it is another deployment's or another job's. reject: it has no effect. hold: that can't be told yet. abort:
+    it had none while the shard held, and was given up. prepare: it asks for an answer. take: its plan begins, or could. refuse: it could
+    not. retire: another job goes on from here.
     """
 
     action: Action
@@ -41,6 +47,7 @@ class Standing(msgspec.Struct, frozen=True):
     """Where a shard stands when it meets a token.
 
     - epoch: tokens up to it have no effect. floor: how far `parameters` was read for the last accepted token, or at the start.
+    - plan, duty: in force, and what this job does of the shard.
     - held: the shard has been holding at this very token. patient: a token that nobody known has signed may still wait for its key.
     """
 
@@ -48,6 +55,8 @@ class Standing(msgspec.Struct, frozen=True):
     floor: int
     held: bool = False
     patient: bool = True
+    plan: str = ""
+    duty: Duty = "emit"
 
 
 class Judge:
@@ -71,11 +80,18 @@ class Judge:
             return Verdict("dead", None, str(error))
         if (token.namespace, token.deployment) != self._ours:
             return Verdict("skip", token)
-        if reason := self._misplaced(token, standing.epoch):
+        meaning = meaning_of(token, standing.duty, self._assignment.generation)
+        if meaning == "nothing" or (token.kind == PREPARE and (token.epoch, token.plan) == (standing.epoch, standing.plan)):
+            return Verdict("skip", token)
+        if reason := self._misplaced(token, standing.epoch if meaning == "plain" else ANY):
             return Verdict("reject", token, reason)
         if token.kind == PREPARE:
             return Verdict("prepare", token)
+        if meaning == "retire":
+            return self._unread(token, envelope, offset, standing) or Verdict("retire", token)
         found = self._effect(token, envelope, offset, standing)
+        if meaning == "take over":
+            return found
         open_still = found.action == "hold" or (standing.held and found.action == "take")
         if open_still and self._definitions.aborted(*self._ours, token.epoch):
             return Verdict("abort", token, "an abort came while the shard held")
@@ -135,6 +151,8 @@ class Judge:
             return unread
         if token.kind == UPDATE and not token.body:
             return Verdict("reject", token, "the update carries nothing")
+        if token.kind == HANDOVER and token.plan == standing.plan:
+            return Verdict("take", token)
         reason = self.unusable(token.plan, token.parameters_end, token.body if token.kind == UPDATE else b"")
         if reason is None:
             return Verdict("hold", token, f"plan {token.plan[:12]}… is defined, and its models are not here yet")

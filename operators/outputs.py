@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
+import numpy as np
 
 from swapstream.operators.anomalies import anomalies
 from swapstream.operators.dead_letters import dead_letter, of_reading
-from swapstream.operators.frame import RawFrame
+from swapstream.operators.frame import Bool, Frame, RawFrame
 from swapstream.operators.loaded_input import LoadedInput
+from swapstream.operators.patterns import NONE
 from swapstream.operators.readers import Bad
 from swapstream.operators.scored import Scored
-from swapstream.operators.scores import BEFORE_ALL, Position, Provenance, features_frames, scores_frames
+from swapstream.operators.scores import BEFORE_ALL, Position, Provenance, features_frames, position, scores_frames
 
 Role = Literal["scores", "features", "anomalies", "dead_letters", "ledger", "snapshots"]
 
@@ -47,6 +49,21 @@ def answers(scored: Scored, part: LoadedInput, provenance: Provenance, chain: Ch
         found = anomalies(scored, part, provenance)
         emissions += [Emission("anomalies", one.device.encode(), one.encode()) for one in found]
     return emissions, Chain(last, last_features)
+
+
+def chained(frame: Frame, part: LoadedInput, chain: Chain) -> Chain:
+    """The chain that goes on behind a frame which `answers` would send, had its models been asked."""
+    names, codes = frame.by_device()
+    routes = [part.routes[place] if (place := part.route_of(name)) != NONE else None for name in names]
+    scored = np.array([route is not None and bool(route.models) for route in routes])[codes]
+    archived = np.array([route is None or not route.models or route.decoy for route in routes])[codes]
+    return Chain(last_of(frame, scored) or chain.scores, last_of(frame, archived) or chain.features)
+
+
+def last_of(frame: Frame, rows: Bool) -> Position | None:
+    """Of the last of these readings, None where there is none."""
+    places = np.flatnonzero(rows)
+    return position(frame, int(places[-1])) if len(places) else None
 
 
 def dead(topic: str, raw: RawFrame, bad: Sequence[Bad]) -> Iterator[Emission]:

@@ -21,7 +21,9 @@ class Reporter:
         self._assignment = assignment
         self._run = run
         self._scoring = scoring
-        self._writer = LedgerWriter(f"{assignment.namespace}/{assignment.deployment}/{assignment.topic}/{partition}")
+        generation = f"/{assignment.generation}" if assignment.generation else ""
+        self._whose = f"{assignment.namespace}/{assignment.deployment}{generation}"
+        self._writer = LedgerWriter(f"{self._whose}/{assignment.topic}/{partition}")
 
     @property
     def prev(self) -> str:
@@ -44,11 +46,17 @@ class Reporter:
         told = {"how": "arrival", **told}
         return self._row(event, offset, time, beginning.epoch, beginning.plan, f"/{beginning.epoch}", told)
 
+    def entered(self, event: str, offset: int, time: int) -> Emission:
+        """This job goes on by its upgrade behind the record at this offset."""
+        upgrade = self._assignment.upgrade
+        assert upgrade is not None
+        return self._row(event, offset, time, upgrade.epoch, upgrade.plan, "", {})
+
     def _row(self, event: str, offset: int, time: int, epoch: int, plan: str, apart: str, told: dict[str, Any]) -> Emission:
         """The id is the same when the row is written again; `apart` tells rows of one event and offset from each other."""
         a = self._assignment
         row = LedgerRow(
-            f"{a.namespace}/{a.deployment}/{event}/{a.topic}/{self._partition}/{offset}{apart}",
+            f"{self._whose}/{event}/{a.topic}/{self._partition}/{offset}{apart}",
             a.namespace,
             a.deployment,
             event,
@@ -62,6 +70,7 @@ class Reporter:
             plan_name=self._name(plan),
             job=self._run.job,
             attempt=self._run.attempt,
+            generation=a.generation,
             **told,
         )
         return Emission("ledger", None, self._writer.write(row))

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from swapstream.operators.assignment import Assignment
-from swapstream.operators.frame import RawFrame
+from swapstream.operators.frame import Frame, RawFrame
 from swapstream.operators.loaded_input import LoadedInput
-from swapstream.operators.outputs import Chain, Emission, answers, dead
+from swapstream.operators.outputs import Chain, Emission, answers, chained, dead
 from swapstream.operators.pipeline import Pipeline
+from swapstream.operators.readers import Bad
 from swapstream.operators.scored import Scored
 from swapstream.operators.scores import Provenance
-from swapstream.operators.tables import Tables
+from swapstream.operators.tables import Outline, Tables
 
 DECODED_AT_ONCE = 1024 * 1024
 """Bytes of columnar messages: enough to spread costs, and little enough for the processor's caches."""
 
 
+Decoded = tuple[list[tuple[LoadedInput, Frame]], Sequence[Bad]]
+"""Readings by schema, and what is none."""
+
+
 class Scoring:
-    """One plan at a time. `chains`: the last readings sent, by schema."""
+    """One plan at a time. `digest`: the plan's, "" before the start. `chains`: the last readings sent, by schema."""
 
     def __init__(self, partition: int, assignment: Assignment) -> None:
         self._partition = partition
@@ -26,38 +31,58 @@ class Scoring:
         self.pipeline: Pipeline | None = None
         self.tables: Tables | None = None
         self.epoch = 0
+        self.digest = ""
         self.chains: dict[str, Chain] = {}
-
-    @property
-    def digest(self) -> str:
-        """Of the plan in force, "" before the start."""
-        return self.pipeline.digest if self.pipeline else ""
+        self._outline: Outline | None = None
 
     def activate(self, pipeline: Pipeline, epoch: int) -> None:
-        """Go on under another plan; state of extractors that stay the same is carried over."""
-        before, self.pipeline, self.epoch = self.pipeline, pipeline, epoch
-        if self.tables is None or before is None:
+        """Go on under another plan; state of extractors that stay the same is carried over. Raises InvalidDefinition."""
+        if self.tables is None or self._outline is None:
             self.tables = Tables.new(pipeline)
         else:
-            self.tables = self.tables.carried(before, pipeline)
+            self.tables = self.tables.carried(self._outline, pipeline)
+        self._under(pipeline, epoch)
 
     def restore(self, pipeline: Pipeline, epoch: int, chains: dict[str, Chain], entries: Mapping[str, bytes]) -> None:
         """Take over what was written. Raises InvalidDefinition."""
-        self.pipeline, self.epoch, self.chains = pipeline, epoch, chains
-        self.tables = Tables.restored(pipeline, entries)
+        self.tables, self.chains = Tables.restored(pipeline, entries), chains
+        self._under(pipeline, epoch)
+
+    def fork(self, outline: Outline, digest: str, epoch: int, chains: dict[str, Chain], entries: Mapping[str, bytes]) -> None:
+        """Take over what another job wrote under a plan that need not run here: `activate` comes before any record."""
+        self.tables, self.chains = Tables.read(outline, entries), chains
+        self._outline, self.digest, self.epoch = outline, digest, epoch
+
+    def _under(self, pipeline: Pipeline, epoch: int) -> None:
+        self.pipeline, self.digest, self.epoch = pipeline, pipeline.digest, epoch
+        self._outline = Outline.of(pipeline)
 
     def score(self, raw: RawFrame, start: int, stop: int) -> list[Emission]:
         """The records from start to stop (exclusive), none of which is a token."""
         emissions: list[Emission] = []
-        assert self.pipeline is not None
         assert self.tables is not None
+        for frames, bad in self._decoded(raw, start, stop):
+            emissions += dead(self._assignment.topic, raw, bad)
+            for part, frame in frames:
+                emissions += self._answer(part.process(frame, self.tables[part.schema.name]), part)
+        return emissions
+
+    def follow(self, raw: RawFrame, start: int, stop: int) -> None:
+        """The same records, without an answer: state and chains are then as if they had been scored, and no model is asked."""
+        assert self.tables is not None
+        for frames, _ in self._decoded(raw, start, stop):
+            for part, frame in frames:
+                name = part.schema.name
+                part.extractor.extract(frame, self.tables[name])
+                self.chains = {**self.chains, name: chained(frame, part, self.chains.get(name, Chain()))}
+
+    def _decoded(self, raw: RawFrame, start: int, stop: int) -> Iterator[Decoded]:
+        """What is in the records from start to stop (exclusive), in their order but for the schemas in a run of them."""
+        assert self.pipeline is not None
         for first, last in self._portions(raw, start, stop):
             frames, bad = self.pipeline.decoders.decode(raw, first, last)
-            emissions += dead(self._assignment.topic, raw, bad)
-            for part, frame in zip(self.pipeline.inputs.values(), frames, strict=True):
-                if len(frame):
-                    emissions += self._answer(part.process(frame, self.tables[part.schema.name]), part)
-        return emissions
+            parts = zip(self.pipeline.inputs.values(), frames, strict=True)
+            yield [(part, frame) for part, frame in parts if len(frame)], bad
 
     def _portions(self, raw: RawFrame, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """The records from start to stop (exclusive) in runs that are decoded at once."""

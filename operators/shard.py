@@ -3,6 +3,8 @@
 starting ──(parameters read to the end seen at submit)──> running ──(token whose plan is there)──> running, next epoch
    │ holds its input                                        │  └──(token that can't be judged yet)──> holding ──> running
                                                             └──(a cut at arrival)──> running, next epoch
+
+Running it does its duty: it answers, or is mute until a handover token, or has retired at one (duty.py).
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from swapstream.models.errors import InvalidDefinition, OutOfOrder
 from swapstream.operators.arriving import Arrivals
 from swapstream.operators.assignment import Assignment
 from swapstream.operators.definitions import Definitions
-from swapstream.operators.device_store import BASE
+from swapstream.operators.duty import Duty
+from swapstream.operators.entrance import entrance, forked
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.holding import Holding
 from swapstream.operators.judging import PATIENCE, Judge, Standing, Verdict
@@ -28,8 +31,8 @@ from swapstream.operators.run import Run
 from swapstream.operators.scoring import Scoring
 from swapstream.operators.shard_state import Change, Head, Pending, Snapshot, decode_head
 from swapstream.operators.snapshots import Snapshots, Why
-from swapstream.operators.starting import Beginning, first_plan
-from swapstream.operators.tables import SEPARATOR, Tables
+from swapstream.operators.starting import Beginning, released
+from swapstream.operators.tables import Tables, entries_of
 from swapstream.operators.token import FIRST_BYTE, UPDATE
 from swapstream.operators.wire import read
 
@@ -49,6 +52,8 @@ class Shard:
         self.definitions = definitions
         self.pipelines = pipelines
         self.run = run
+        self.generation = assignment.generation
+        self.duty: Duty = "emit"
         self.started = False
         self.last = -1
         self.carried = b""
@@ -61,7 +66,7 @@ class Shard:
         self.arrivals = Arrivals(assignment, definitions, self.judge)
         self.reporter = Reporter(partition, assignment, run, self.scoring)
         whose = (assignment.namespace, assignment.deployment, assignment.topic, partition)
-        self.snapshots = Snapshots(*whose, assignment.snapshot_every_ms)
+        self.snapshots = Snapshots(*whose, assignment.snapshot_every_ms, assignment.generation)
         self._everything = False
 
     # -- input
@@ -76,9 +81,10 @@ class Shard:
                 f"the last one ended at {self.last}"
             )
         self.last = int(raw.offsets[-1])
-        if self.holding or not self._start(raw):
-            return self._hold(raw)
-        return [*self._arrive(raw), *self._consume(raw)]
+        said: list[Emission] = []
+        if self.holding or not self._ready(raw, said):
+            return [*said, *self._hold(raw)]
+        return [*said, *self._arrive(raw), *self._consume(raw)]
 
     def on_control(self) -> list[Emission]:
         """`definitions` tells more than it did: answer what is asked, and go on with what is held, as far as that goes."""
@@ -107,6 +113,8 @@ class Shard:
             tuple(self.preparing.pending),
             self.floor,
             self.aborted,
+            generation=self.generation,
+            duty=self.duty,
         )
 
     @property
@@ -129,22 +137,30 @@ class Shard:
     def restore(self, snapshot: bytes) -> None:
         """Take over what `snapshot` gave; `changes` then gives all of it. Raises InvalidDefinition."""
         found = read(snapshot, Snapshot, InvalidDefinition, "a shard's snapshot")
-        tables = {"": found.tables} if isinstance(found.tables, bytes) else found.tables or {}
-        entries = {f"{schema}{SEPARATOR}{BASE}" if schema else BASE: table for schema, table in tables.items()}
-        self.restore_parts(found.head, entries, found.held)
+        self.restore_parts(found.head, entries_of(found.tables), found.held)
         self._everything = True
 
     def restore_parts(self, head: bytes, table: Mapping[str, bytes], held: list[bytes]) -> None:
-        """Take over what `changes` gave over time: the last head, and the entries and held frames that are there."""
-        found = decode_head(head, lambda plan: next(iter(self.pipelines.get(plan).inputs)))
+        """Take over what `changes` gave over time: the last head, and the entries and held frames that are there.
+
+        What another job wrote is gone on from, or (with an upgrade) migrated when the next record comes. Raises InvalidDefinition.
+        """
+        found = decode_head(head, lambda plan: next(iter(self.pipelines.outline(plan).schemas)))
+        fork = forked(found, self.assignment)
         self.started, self.last, self.carried, self.aborted = found.started, found.last, found.carried, found.aborted
         self.floor = self.assignment.parameters_end if found.started and found.floor < 0 else found.floor
         self.holding.restore(held, found.started, self.run.now())
+        if found.generation == self.generation:
+            self.duty = found.duty
+            self.reporter.restore(found.ledger)
+        if found.carried:
+            self.pipelines.carry(found.carried)
+        if fork:
+            self.generation, self.duty = found.generation, found.duty
+            self.scoring.fork(self.pipelines.outline(found.plan), found.plan, found.epoch, found.chains, table)
+            return
         self.preparing.restore(found.preparing)
-        self.reporter.restore(found.ledger)
         if found.started:
-            if found.carried:
-                self.pipelines.carry(found.carried)
             self.scoring.restore(self.pipelines.get(found.plan), found.epoch, found.chains, table)
 
     @property
@@ -154,24 +170,46 @@ class Shard:
 
     # -- beginning a plan
 
-    def _start(self, raw: RawFrame) -> bool:
-        """Choose the first plan; false while `parameters` is not read far enough."""
-        if self.started:
+    def _ready(self, raw: RawFrame, said: list[Emission]) -> bool:
+        """Whether these records can be taken up, and not held; what happened for that goes to `said`."""
+        if not self._entered(raw, said):
+            return False
+        if not self._unreleased:
             return True
-        if self.definitions.position < self.assignment.parameters_end:
+        if released(self.assignment, self.definitions):
+            said += self._arrive(raw)
+        return not self._unreleased
+
+    def _entered(self, raw: RawFrame, said: list[Emission]) -> bool:
+        """Begin under this job, without state or from another's, at the first of these records; false while that can't be."""
+        if self.duty == "retired" or (self.started and self.generation == self.assignment.generation):
+            return True
+        offset, time = int(raw.offsets[0]), int(raw.timestamps[0])
+        found = entrance(offset, self.partition, self.head, self.assignment, self.definitions, self.judge)
+        if found is None:
             return False
-        offset = int(raw.offsets[0])
-        first = first_plan(offset, self.partition, self.assignment, self.definitions, self.judge)
-        if first is None:
-            return False
-        self.started, self.floor = True, self.assignment.parameters_end
-        self._begin(first)
-        self._publish("start", offset - 1, raw, 0)
+        self.duty, self.generation = found.duty, self.assignment.generation
+        if found.beginning:
+            self.started, self.floor = True, max(self.floor, self.assignment.parameters_end)
+            self._begin(found.beginning)
+            if found.snapshot:
+                self._publish(found.snapshot, offset - 1, raw, 0)
+            if found.event:
+                said.append(self.reporter.entered(found.event, offset - 1, time))
         return True
+
+    @property
+    def _unreleased(self) -> bool:
+        """Whether all input is held for an upgrade that has not been told to begin."""
+        upgrade = self.assignment.upgrade
+        held = upgrade is not None and upgrade.mode == "savepoint" and self.duty == "emit"
+        return held and self.scoring.epoch < upgrade.epoch
 
     def _arrive(self, raw: RawFrame) -> list[Emission]:
         """Follow the newest cut at arrival; the first record of this frame is its first."""
         emissions: list[Emission] = []
+        if self.duty != "emit":
+            return emissions
         while found := self.arrivals.due(max(self.scoring.epoch, self.aborted)):
             since, one = self.run.now(), found.beginning
             offset, time = int(raw.offsets[0]), int(raw.timestamps[0])
@@ -203,7 +241,7 @@ class Shard:
         emissions: list[Emission] = []
         # No function for it: this looks at every record, and a call costs more than the decoding.
         for index in [i for i, payload in enumerate(raw.payloads) if payload and payload[0] == TOKEN and i >= start]:
-            emissions += self.scoring.score(raw, start, index)
+            emissions += self._pass(raw, start, index)
             start = index + 1
             since = self.run.now()
             verdict = self._judged(raw, index)
@@ -211,9 +249,22 @@ class Shard:
                 self.holding.stop_at(raw.slice(index, len(raw)), since)
                 return [*emissions, self._row("holding", verdict, raw, index)]
             emissions += self._act(verdict, raw, index, since)
-        emissions += self.scoring.score(raw, start, len(raw))
-        assert self.tables is not None
-        return emissions + self.snapshots.sent(self.head, self.tables, int(raw.timestamps[-1]))
+        emissions += self._pass(raw, start, len(raw))
+        return emissions + self._published(int(raw.timestamps[-1]))
+
+    def _pass(self, raw: RawFrame, start: int, stop: int) -> list[Emission]:
+        """The records from start to stop (exclusive), none of which is a token, by duty."""
+        if self.duty == "emit":
+            return self.scoring.score(raw, start, stop)
+        if self.duty == "mute":
+            self.scoring.follow(raw, start, stop)
+        return []
+
+    def _published(self, time: int) -> list[Emission]:
+        """Of snapshots what goes out with a frame."""
+        if self.duty == "emit" and self.tables is not None:
+            return self.snapshots.sent(self.head, self.tables, time)
+        return self.snapshots.rest() if self.duty == "mute" else []
 
     def _judged(self, raw: RawFrame, index: int) -> Verdict:
         """What to do with the token that is this record."""
@@ -223,13 +274,14 @@ class Shard:
         return self.judge.judge(payload, offset, self._standing(held, not held or self.holding.ticks < PATIENCE))
 
     def _standing(self, held: bool = False, patient: bool = True) -> Standing:
-        return Standing(max(self.scoring.epoch, self.aborted), self.floor, held, patient)
+        return Standing(max(self.scoring.epoch, self.aborted), self.floor, held, patient, self.scoring.digest, self.duty)
 
     def _act(self, verdict: Verdict, raw: RawFrame, index: int, since: float) -> list[Emission]:
         """Do what was judged of a token that has been waited at since a time of the run's."""
         token, offset = verdict.token, int(raw.offsets[index])
         if token is None:
-            return list(dead(self.assignment.topic, raw, [Bad(index, None, "token", verdict.reason or "")]))
+            bad = [Bad(index, None, "token", verdict.reason or "")] if self.duty == "emit" else []
+            return list(dead(self.assignment.topic, raw, bad))
         if verdict.action == "skip":
             return []
         if verdict.action == "prepare":
@@ -242,12 +294,16 @@ class Shard:
             return [self._row("aborted", verdict, raw, index, took_ms=self.run.took_ms(since))]
         if verdict.action == "reject":
             return [self._row("rejected", verdict, raw, index)]
+        if verdict.action == "retire":
+            self.duty = "retired"
+            self.preparing.restore(())
+            return [self._row("retired", verdict, raw, index, took_ms=self.run.took_ms(since))]
         update = token.body if token.kind == UPDATE else b""
-        self.floor = max(self.floor, token.parameters_end)
+        how = "update" if update else "token" if self.duty == "emit" else "handover"
+        self.duty, self.floor = "emit", max(self.floor, token.parameters_end)
         self._begin(Beginning(token.epoch, token.plan, update))
         if not update:  # these may come ten a second, and tell all that is needed to run them again
             self._publish("cut", offset, raw, index)
-        how = "update" if update else "token"
         return [self._row("activated", verdict, raw, index, how=how, took_ms=self.run.took_ms(since))]
 
     # -- holding and answering
@@ -264,7 +320,7 @@ class Shard:
     def _go_on(self) -> list[Emission]:
         """Take up what is held, until it must be held again."""
         emissions: list[Emission] = []
-        while self.holding and self._start(self.holding.frames[0]):
+        while self.holding and self._ready(self.holding.frames[0], emissions):
             emissions += self._arrive(self.holding.frames[0])
             if self.holding.token is None:
                 emissions += self._consume(self.holding.take())
@@ -280,7 +336,8 @@ class Shard:
         since, size = self.holding.since, self.holding.size
         raw = self.holding.take()
         emissions = self._act(verdict, raw, 0, since)
-        emissions.append(self._row("released", verdict, raw, 0, held=size, took_ms=self.run.took_ms(since)))
+        if verdict.action != "skip":  # of what others have in hand nothing is told
+            emissions.append(self._row("released", verdict, raw, 0, held=size, took_ms=self.run.took_ms(since)))
         return emissions + self._consume(raw, 1)
 
     def _answer(self) -> list[Emission]:

@@ -91,15 +91,16 @@ class Snapshots:
     `every_ms` of log time; 0: never, at cuts neither.
     """
 
-    def __init__(self, namespace: str, deployment: str, topic: str, partition: int, every_ms: int) -> None:
+    def __init__(self, namespace: str, deployment: str, topic: str, partition: int, every_ms: int, generation: int = 0) -> None:
         self._whose = (namespace, deployment, topic, partition)
+        self._generation = generation
         self._every = every_ms
         self._last: int | None = None
         self._waiting: deque[Emission] = deque()
 
     def began(self, why: Why, head: Head, tables: Tables, offset: int, timestamp: int) -> None:
-        """A plan begins behind the record at `offset`."""
-        if self._every and tables.weight(NAME_BYTES) <= MAX_CUT_BYTES:
+        """A plan begins behind the record at `offset`. For a fork nobody waits."""
+        if self._every and tables.weight(NAME_BYTES) <= (MAX_BYTES if why == "fork" else MAX_CUT_BYTES):
             self._publish(why, head, tables, offset, timestamp)
 
     def arrived(self, head: Head, offset: int, timestamp: int) -> None:
@@ -113,7 +114,15 @@ class Snapshots:
             self._last = timestamp
         if self._every and timestamp - self._last >= self._every and tables.weight(NAME_BYTES) <= MAX_BYTES:
             self._publish("time", head, tables, head.last, timestamp)
-        return self._next()
+        return self.rest()
+
+    def rest(self) -> list[Emission]:
+        """What goes out with a frame of what is on its way."""
+        found, room = [], AT_ONCE
+        while self._waiting and room > 0:
+            found.append(self._waiting.popleft())
+            room -= len(found[-1].value)
+        return found
 
     def _publish(self, why: Why, head: Head, tables: Tables | None, offset: int, timestamp: int) -> None:
         """Put the parts into line; not while a large state is still on its way."""
@@ -123,15 +132,8 @@ class Snapshots:
             self._last = timestamp
         at = msgspec.msgpack.encode(msgspec.structs.replace(head, last=offset))
         state = msgspec.msgpack.encode(Snapshot(at, tables.snapshot() if tables else None, []))
-        parts = parts_of(state, *self._whose, offset, head.epoch, head.plan, timestamp, why)
+        parts = parts_of(state, *self._whose, offset, head.epoch, head.plan, timestamp, why, self._generation)
         self._waiting += [Emission("snapshots", part.key.encode(), part.encode()) for part in parts]
-
-    def _next(self) -> list[Emission]:
-        found, room = [], AT_ONCE
-        while self._waiting and room > 0:
-            found.append(self._waiting.popleft())
-            room -= len(found[-1].value)
-        return found
 
 
 def parts_of(
@@ -145,13 +147,15 @@ def parts_of(
     plan: str,
     timestamp: int,
     why: Why,
+    generation: int = 0,
 ) -> list[SnapshotPart]:
     """A state in messages of about PART_BYTES."""
     bodies = [state[start : start + PART_BYTES] for start in range(0, len(state), PART_BYTES)]
     digest = hashlib.sha256(state).hexdigest()
     about = SnapshotPart(
-        namespace, deployment, topic, partition, offset, epoch, plan, timestamp, why, len(state), digest, 0, len(bodies), b""
-    )
+        namespace, deployment, topic, partition, offset, epoch, plan, timestamp, why, len(state), digest, 0, len(bodies), b"",
+        generation=generation,
+    )  # fmt: skip
     return [msgspec.structs.replace(about, part=number, body=body) for number, body in enumerate(bodies)]
 
 

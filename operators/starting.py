@@ -1,4 +1,5 @@
-"""Where a shard without state begins: under the newest cut before its first record, or under the plan given at submit (C1)."""
+"""Where a shard without state begins: under the newest cut before its first record, or under the plan given at submit, or by an
+upgrade (C1)."""
 
 from __future__ import annotations
 
@@ -26,20 +27,41 @@ def first_plan(
     None while that can't be told: it is being loaded, or a model's store is away and no abort came. A plan given at submit that can't
     be run is returned all the same.
     """
-    ours = (assignment.namespace, assignment.deployment)
-    found = [Beginning(cut.epoch, cut.plan) for cut in definitions.cuts(*ours)
-             if cut.topic == assignment.topic and cut.covers(partition, offset)]
-    found += at_arrival(assignment, definitions, assignment.parameters_end)
-    update = definitions.update(*ours)
-    if update and update.where.topic == assignment.topic and update.where.covers(partition, offset):
-        found.append(begun_by(update.where, update.update))
-    for one in sorted(found, key=lambda one: one.epoch, reverse=True):
+    ours, least = (assignment.namespace, assignment.deployment), first_of_all(assignment)
+    found = known(offset, partition, assignment, definitions) if released(assignment, definitions) else []
+    for one in sorted((one for one in found if one.epoch > least.epoch), key=lambda one: one.epoch, reverse=True):
         unusable = judge.unusable(one.plan, None, one.update)
         if unusable == "":
             return one
         if unusable is None and not (definitions.aborted(*ours, one.epoch) and judge.in_vain(one.plan)):
             return None
-    return Beginning(0, assignment.plan) if judge.unusable(assignment.plan) is not None else None
+    return least if judge.unusable(least.plan) is not None else None
+
+
+def first_of_all(assignment: Assignment) -> Beginning:
+    """What was given at submit, or is in force when an upgrade begins, with the upgrade's plan for it."""
+    upgrade = assignment.upgrade
+    return Beginning(upgrade.epoch - 1, upgrade.plan) if upgrade else Beginning(0, assignment.plan)
+
+
+def released(assignment: Assignment, definitions: Definitions) -> bool:
+    """False: by its upgrade this job is to hold all input until it is told that it may begin."""
+    upgrade = assignment.upgrade
+    if upgrade is None or upgrade.mode != "savepoint":
+        return True
+    cuts = definitions.arrivals(assignment.namespace, assignment.deployment)
+    return any(cut.epoch >= upgrade.epoch and cut.plan == upgrade.plan for cut in cuts)
+
+
+def known(offset: int, partition: int, assignment: Assignment, definitions: Definitions) -> list[Beginning]:
+    """Everything that has begun before the record at `offset`."""
+    ours = (assignment.namespace, assignment.deployment)
+    found = [begun_by(cut) for cut in definitions.cuts(*ours) if cut.topic == assignment.topic and cut.covers(partition, offset)]
+    found += at_arrival(assignment, definitions, assignment.parameters_end)
+    update = definitions.update(*ours)
+    if update and update.where.topic == assignment.topic and update.where.covers(partition, offset):
+        found.append(begun_by(update.where, update.update))
+    return found
 
 
 def at_arrival(assignment: Assignment, definitions: Definitions, before: int | None = None) -> list[Beginning]:

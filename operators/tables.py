@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from swapstream.models.errors import InvalidDefinition
+from swapstream.models.schema import Schema
+from swapstream.operators.device_store import BASE, read_table
 from swapstream.operators.devices import DeviceTable
 from swapstream.operators.loaded_input import LoadedInput
 from swapstream.operators.pipeline import Pipeline
+from swapstream.operators.retention import Retention
 
 SEPARATOR = "@"
 """Between a schema's name, which has none, and the key of its table's entry. Version 1 had one table, and no names."""
+
+
+class Outline(msgspec.Struct, frozen=True):
+    """What of a plan can be told without its extractors, whose code need not be here: the schemas by name, in order, and how many
+    devices are remembered."""
+
+    schemas: Mapping[str, Schema]
+    devices: Retention
+
+    @classmethod
+    def of(cls, pipeline: Pipeline) -> Outline:
+        return cls({name: part.schema for name, part in pipeline.inputs.items()}, pipeline.plan.devices)
 
 
 class Tables:
@@ -27,14 +44,17 @@ class Tables:
     def new(cls, pipeline: Pipeline) -> Tables:
         return cls({name: part.new_table() for name, part in pipeline.inputs.items()})
 
-    def carried(self, before: Pipeline, after: Pipeline) -> Tables:
+    def carried(self, before: Outline, after: Pipeline) -> Tables:
         """For a swap: the devices of a schema go on under a schema of the same name or else of the same type; the state of
-        extractors that stay the same is carried over. This one is used up."""
+        extractors that stay the same is carried over, an older SCHEMA_VERSION migrated. This one is used up.
+
+        Raises InvalidDefinition where that fails.
+        """
         left, found = dict(self._tables), {}
         for part in sorted(after.inputs.values(), key=lambda one: one.schema.name not in left):
             source = _source(part, before, left, after)
             table = left.pop(source) if source else None
-            found[part.schema.name] = part.extractor.carry(table) if table is not None else part.new_table()
+            found[part.schema.name] = _carried(part, table) if table is not None else part.new_table()
             if source != part.schema.name:
                 found[part.schema.name].needs_rebase = True
         made = Tables({name: found[name] for name in after.inputs})
@@ -64,24 +84,56 @@ class Tables:
     @classmethod
     def restored(cls, pipeline: Pipeline, entries: Mapping[str, bytes]) -> Tables:
         """From all entries that `changes` gave. Raises InvalidDefinition."""
-        groups: dict[str, dict[str, bytes]] = {}
-        for key, value in entries.items():
-            schema, separator, inner = key.partition(SEPARATOR)
-            groups.setdefault(schema if separator else next(iter(pipeline.inputs)), {})[inner if separator else key] = value
-        if strange := groups.keys() - pipeline.inputs.keys():
-            raise InvalidDefinition(
-                f"state of devices of schema {min(strange)!r}; plan {pipeline.plan.name!r} has {', '.join(pipeline.inputs)}"
-            )
+        groups = _by_schema(entries, tuple(pipeline.inputs))
         return cls({
             name: part.extractor.restore(groups[name]) if name in groups else part.new_table()
             for name, part in pipeline.inputs.items()
         })
 
+    @classmethod
+    def read(cls, outline: Outline, entries: Mapping[str, bytes]) -> Tables:
+        """The same as they were written, each in the layout that its bytes name, for `carried` alone. Raises InvalidDefinition."""
+        groups = _by_schema(entries, tuple(outline.schemas))
+        return cls({name: read_table(group, outline.devices) for name, group in groups.items()})
 
-def _source(part: LoadedInput, before: Pipeline, left: dict[str, DeviceTable], after: Pipeline) -> str | None:
+
+def entries_of(tables: dict[str, bytes] | bytes | None) -> dict[str, bytes]:
+    """Entries of whole tables, as `snapshot` gave them, or (version 1) of the only one."""
+    if isinstance(tables, bytes):
+        return {BASE: tables}
+    return {f"{schema}{SEPARATOR}{BASE}": table for schema, table in (tables or {}).items()}
+
+
+def _carried(part: LoadedInput, table: DeviceTable) -> DeviceTable:
+    """The table for another extractor's. Raises InvalidDefinition, whatever users' code raises."""
+    before = table.layout.parts
+    try:
+        return part.extractor.carry(table)
+    except Exception as error:
+        versions = {one.name: one.schema_version for one in before}
+        older = [one for one in part.extractor.layout.parts if versions.get(one.name, one.schema_version) < one.schema_version]
+        which = ", ".join(f"extractor {one.name!r}: from schema version {versions[one.name]} to {one.schema_version}" for one in older)
+        raise InvalidDefinition(
+            f"state of devices of schema {part.schema.name!r} can't be migrated ({which or part.extractor.ref}): "
+            f"{type(error).__name__}: {error}"
+        ) from error
+
+
+def _by_schema(entries: Mapping[str, bytes], schemas: tuple[str, ...]) -> dict[str, dict[str, bytes]]:
+    """The entries of each table. Raises InvalidDefinition for one of a schema that is none of these."""
+    groups: dict[str, dict[str, bytes]] = {}
+    for key, value in entries.items():
+        schema, separator, inner = key.partition(SEPARATOR)
+        groups.setdefault(schema if separator else schemas[0], {})[inner if separator else key] = value
+    if strange := groups.keys() - set(schemas):
+        raise InvalidDefinition(f"state of devices of schema {min(strange)!r}; the plan has {', '.join(schemas)}")
+    return groups
+
+
+def _source(part: LoadedInput, before: Outline, left: dict[str, DeviceTable], after: Pipeline) -> str | None:
     """The schema whose devices a schema takes over."""
     if part.schema.name in left:
         return part.schema.name
     return next(
-        (name for name in left if name not in after.inputs and before.inputs[name].schema.type == part.schema.type), None
+        (name for name in left if name not in after.inputs and before.schemas[name].type == part.schema.type), None
     )

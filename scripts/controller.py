@@ -22,7 +22,7 @@ from swapstream.operators.definitions import Definitions
 from swapstream.operators.ledger import LedgerWriter
 from swapstream.operators.lookup import missing
 from swapstream.operators.plan import Plan
-from swapstream.operators.token import PREPARE, SWAP, UPDATE
+from swapstream.operators.token import HANDOVER, PREPARE, SWAP, UPDATE
 from swapstream.operators.update import Update
 from swapstream.scripts import kafka
 from swapstream.scripts.environment import Environment
@@ -115,13 +115,14 @@ class Controller:
         """Define what is not defined yet. Raises Conflict for names that are taken."""
         self._read(publish(self.environment, self.namespace, parts, self.author))
 
-    def prepare(self, plan: str) -> Swapped:
-        """Ask every shard whether it could run a plan; the cut is that of the prepare tokens. Changes nothing.
+    def prepare(self, plan: str, generation: int = 0) -> Swapped:
+        """Ask every shard whether it could run a plan, or only those of one of the deployment's jobs; the cut is that of the prepare
+        tokens. Changes nothing.
 
         Raises UnknownName when something the plan needs is not defined.
         """
         self._require(plan)
-        return self._write(PREPARE, self.next_cut(plan), lambda cut, say: ([], [self._row(say, "proposed", cut)]))
+        return self._write(PREPARE, self.next_cut(plan, successor=generation), lambda cut, say: ([], [self._row(say, "proposed", cut)]))
 
     def swap(self, plan: str, event: str = "accepted") -> Swapped:
         """Begin a plan in every partition: its tokens and the cut map. Raises UnknownName as `prepare` does."""
@@ -130,6 +131,27 @@ class Controller:
             SWAP, self.next_cut(plan), lambda cut, say: ([say.cut(cut)], [self._row(say, event, cut)])
         )
         return self._took(done, "token")
+
+    def handover(self, plan: str, predecessor: int, successor: int, epoch: int) -> Swapped:
+        """Let the job of generation `predecessor` answer up to the tokens, and that of `successor`, which builds its state under this
+        plan, behind them. A no-op where that is written already.
+
+        Raises Conflict when `epoch`, for which the successor was started, is not the next one: something else has begun since. Raises
+        UnknownName as `prepare` does.
+        """
+        if written := self.handed_over(successor):
+            return Swapped(written, False)
+        self._require(plan)
+        cut = self.next_cut(plan, predecessor=predecessor, successor=successor)
+        if cut.epoch != epoch:
+            raise Conflict(f"{self.namespace}/{self.deployment} is in epoch {cut.epoch - 1} by now, and generation {successor} was started "
+                           f"to go on from epoch {epoch - 1}")
+        done = self._write(HANDOVER, cut, lambda cut, say: ([say.cut(cut)], [self._row(say, "accepted", cut)]))
+        return self._took(done, "token")
+
+    def handed_over(self, successor: int) -> Cut | None:
+        """The cut of the handover to a generation, if it is written."""
+        return next((step.cut for step in self.history if step.cut and step.cut.successor == successor), None)
 
     def arrive(self, plan: str, event: str = "accepted") -> Swapped:
         """Begin a plan in each shard as soon as it hears of it, ahead of its backlog. Raises UnknownName as `prepare` does."""

@@ -41,6 +41,8 @@ class Speaker(NamedTuple):
             self.when,
             self.author.why,
             body,
+            cut.successor,
+            cut.predecessor,
         ).encode(self.author.signer)
 
     def cut(self, cut: Cut) -> Definition:
@@ -69,6 +71,7 @@ class Speaker(NamedTuple):
             plan_name=plan_name,
             who=self.author.who,
             reason=reason or self.author.why or None,
+            generation=cut.successor,
         )
         return writer.write(said)
 

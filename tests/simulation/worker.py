@@ -5,6 +5,7 @@ from __future__ import annotations
 from swapstream.models.errors import Unavailable
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.pipeline import Pipeline
+from swapstream.operators.tables import Outline
 from tests.simulation.catalogue import pipelines
 from tests.simulation.world import World
 
@@ -44,6 +45,9 @@ class Loading:
             raise Unavailable(f"the store with plan {digest[:12]}… is away")
         self.loaded.add(digest)
         return pipelines()[digest]
+
+    def outline(self, digest: str) -> Outline:
+        return Outline.of(pipelines()[digest])
 
     def carry(self, update: bytes) -> str:
         """Its models come with it, whatever store is away."""

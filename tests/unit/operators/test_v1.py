@@ -125,7 +125,7 @@ def test_shard_snapshot() -> None:
     head, table, held = msgspec.msgpack.decode(v1("shard"))
     head = msgspec.msgpack.encode({**msgspec.msgpack.decode(head), "plan": PLAN.digest})
     made.shard.restore(msgspec.msgpack.encode((head, table, held)))
-    assert (made.shard.head.last, made.shard.head.epoch, made.shard.head.v) == (13, 0, 3)
+    assert (made.shard.head.last, made.shard.head.epoch, made.shard.head.v) == (13, 0, 4)
     assert made.shard.head.chains == {"pumps": Chain(Position(11, 0), BEFORE_ALL)}
     assert made.shard.waiting
     assert made.shard.tables is not None
