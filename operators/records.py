@@ -40,6 +40,12 @@ def record_type(schema: Schema, tagged: bool = False) -> RecordType:
     return build(leaves, **({"tag_field": schema.type_key, "tag": schema.type} if tagged else {}))
 
 
+def device_record(schema: Schema, tagged: bool = False) -> RecordType:
+    """A type that holds a message's device and nothing else. What else the message holds is only looked at for being the codec's."""
+    return build([(path(schema.device), "device", device_type(schema))],
+                 **({"tag_field": schema.type_key, "tag": schema.type} if tagged else {}))  # fmt: skip
+
+
 def device_type(schema: Schema) -> Any:
     return str | array_of(str) if schema.layout == "columnar" else str
 
