@@ -16,7 +16,7 @@ from benchmarks.cuts import outside, union
 from benchmarks.workload import fill
 from swapstream.models.errors import ClusterError
 from swapstream.operators.cut import Cut
-from swapstream.operators.frame import Int64
+from swapstream.operators.frame import Float64, Int64
 from swapstream.operators.scores import decode_scores
 from swapstream.scripts.acknowledge import Ledger, Row, one_each, prepares
 from swapstream.scripts.controller import Controller
@@ -29,7 +29,9 @@ Spans = list[tuple[float, float]]
 
 
 class Load(msgspec.Struct, frozen=True):
-    """Readings/s without models under way and with them, and for how many seconds each was measured; NaN where there was no such time."""
+    """Readings/s while models are prepared, and right before and after, and for how many seconds each was measured; NaN where there
+    was no such time. Only preparations with such time on both sides count: a job grows faster for a minute, and that is not their doing.
+    """
 
     plain: float
     preparing: float
@@ -98,16 +100,25 @@ def curve(environment: Environment, before: measure.Offsets) -> tuple[Int64, Int
 
 
 def load(appended: Int64, total: Int64, begin: float, end: float, busy: Spans) -> Load:
-    """Rates between `begin` and `end`, within the busy spans and outside; `total` is how many readings there were by `appended`."""
-    inside = [(max(begin, a), min(end, b)) for a, b in busy if b > begin and a < end]
-    plain, preparing = (rate(appended, total, part) for part in (outside(begin, end, inside), inside))
-    return Load(plain[0], preparing[0], plain[1], preparing[1])
+    """Rates between `begin` and `end`; `total` is how many readings there were by `appended`, `busy` is in order and does not overlap."""
+    spans = [(a, b) for a, b in busy if begin < a and b < end]
+    gaps = outside(begin, end, [(max(begin, a), min(end, b)) for a, b in busy if b > begin and a < end])
+    beside = [[gap for gap in gaps if a in gap or b in gap] for a, b in spans]
+    counted = [(span, near) for span, near in zip(spans, beside, strict=True) if len(near) == 2]
+    seconds = np.array([(b - a) / 1000 for (a, b), _ in counted])
+    preparing = [rate(appended, total, span) for span, _ in counted]
+    plain = [np.mean([rate(appended, total, gap) for gap in near]) for _, near in counted]
+    rested = {gap for _, near in counted for gap in near}
+    return Load(mean(plain, seconds), mean(preparing, seconds), sum(b - a for a, b in rested) / 1000, float(seconds.sum()))
 
 
-def rate(appended: Int64, total: Int64, parts: Spans) -> tuple[float, float]:
-    """Readings a second in parts of the time, and how many seconds these are."""
-    seconds = sum(b - a for a, b in parts) / 1000
+def mean(rates: Sequence[float], seconds: Float64) -> float:
+    """Of rates that held for so many seconds each; NaN of none."""
+    return float(np.average(rates, weights=seconds)) if len(rates) else float("nan")
+
+
+def rate(appended: Int64, total: Int64, span: tuple[float, float]) -> float:
+    """Readings a second in a span of time."""
     moments, last = np.unique(appended, return_index=True)
     so_far = np.append(total[last[1:] - 1], total[-1])
-    done = sum(float(np.diff(np.interp([a, b], moments, so_far))[0]) for a, b in parts)
-    return (done / seconds if seconds else float("nan")), seconds
+    return float(np.diff(np.interp(span, moments, so_far))[0]) / ((span[1] - span[0]) / 1000)

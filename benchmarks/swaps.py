@@ -35,11 +35,11 @@ TOPICS = {"telemetry": {"name": "telemetry", "partitions": PARTITIONS},
 @click.option("--warm-up", default=60, show_default=True, type=click.IntRange(1), help="Seconds before the first swap.")
 @click.option("--model-mb", default=10, show_default=True, type=click.IntRange(1, 50), help="MB of the large ONNX model.")
 @click.option("--fresh", default=10, show_default=True, type=click.IntRange(1), help="How many versions of it are swapped to.")
-@click.option("--readings", default=400_000, show_default=True, type=click.IntRange(10_000),
+@click.option("--readings", default=1_200_000, show_default=True, type=click.IntRange(10_000),
               help="At full load: readings before prepare tokens, and behind them.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1),
               help="At full load: how often models are prepared, after a first time that does not count.")
-@click.option("--at-once", default=4, show_default=True, type=click.IntRange(1), help="At full load: large models prepared at once.")
+@click.option("--at-once", default=1, show_default=True, type=click.IntRange(1), help="At full load: large models prepared at once.")
 @click.option("--restarts", default=3, show_default=True, type=click.IntRange(0), help="Changes by stop-with-savepoint and restart.")
 @click.option("--polls", default=10, show_default=True, type=click.IntRange(0), help="Changes by polling refresh.")
 @click.option("--frame-ms", type=click.IntRange(1), help="How long a frame collects.  [default: the environment's]")
