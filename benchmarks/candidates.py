@@ -14,9 +14,9 @@ from swapstream.models.errors import ClusterError
 from swapstream.scripts.deployments import Deployment
 from swapstream.scripts.environment import ROOT, Environment
 from swapstream.scripts.flink_cli import FlinkCommandLine, connector, new_job_id, python_jar
-from swapstream.scripts.job import Submission, wait_until_running
 from swapstream.scripts.publish import author_of
 from swapstream.scripts.rendering import flink_home
+from swapstream.scripts.submission import Submission, wait_until_running
 
 TIMEOUT_S = 900.0
 

@@ -19,8 +19,8 @@ from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.flink_cli import FlinkCommandLine
 from swapstream.scripts.flink_rest import ENDED, FlinkRest
-from swapstream.scripts.job import Submission
 from swapstream.scripts.publish import author_of
+from swapstream.scripts.submission import Submission
 
 REST_S = 10.0
 """Flink may be slow to answer while it is as busy as here."""

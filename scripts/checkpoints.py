@@ -19,10 +19,15 @@ def newest_checkpoint(directory: Path, job_ids: Iterable[str]) -> Path | None:
     transactions need not have been committed yet; a restore from it commits them.
     """
     for job_id in reversed(list(job_ids)):
-        complete = [path for path in (directory / job_id).glob("chk-*") if is_complete(path)]
+        complete = retained(directory, [job_id])
         if complete:
             return max(complete, key=_number)
     return None
+
+
+def retained(directory: Path, job_ids: Iterable[str]) -> list[Path]:
+    """Every complete checkpoint of some jobs."""
+    return [path for job_id in job_ids for path in (directory / job_id).glob("chk-*") if is_complete(path)]
 
 
 def resumable(directory: Path, deployment: Deployment) -> str | None:

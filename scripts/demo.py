@@ -24,9 +24,10 @@ from swapstream.scripts.demo_screen import Screen
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import CONF, Environment, load_environment, recorded
 from swapstream.scripts.flink_rest import FlinkRest
-from swapstream.scripts.job import Submission, cancel
+from swapstream.scripts.job import cancel
 from swapstream.scripts.processes import Supervisor
 from swapstream.scripts.publish import author_of, publish_plan, read_definitions
+from swapstream.scripts.submission import Submission
 from swapstream.scripts.summary import cut_rows, quality
 from swapstream.scripts.tally import Tally
 from swapstream.scripts.watch import Watch
@@ -125,7 +126,7 @@ def follow(going: Callable[[], bool], watch: Watch, feed: Feed, screen: Screen) 
 def is_up(name: str) -> bool:
     """Whether somebody has started the cluster already."""
     environment = load_environment(name)
-    return Supervisor(environment.path, recorded(environment).socket).running()
+    return not environment.starts_anything or Supervisor(environment.path, recorded(environment).socket).running()
 
 
 def stop(name: str, everything: bool) -> None:
