@@ -125,7 +125,7 @@ def open_transaction_finding(client: Any, topic: str, partitions: int) -> Findin
         return unknown("open transactions", f"they can't be asked for: {type(error).__name__}", f"allow Read on topic {topic}")
     if not old:
         return ok("open transactions", f"none holds back readers of {topic}")
-    return wrong("open transactions", str(old[0]), "end that producer, or abort it with `kafka-transactions.sh abort`")
+    return wrong("open transactions", str(old[0]), old[0].remedy)
 
 
 def signing_finding(environment: Environment) -> Finding:

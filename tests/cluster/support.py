@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -23,6 +24,7 @@ from swapstream.operators.scores import ScoresFrame, decode_scores
 from swapstream.operators.token import FIRST_BYTE
 from swapstream.scripts import kafka
 from swapstream.scripts.environment import Environment, load_environment, recorded
+from tests.support import wire_check
 
 from .local import COMMAND
 
@@ -30,6 +32,17 @@ CHECKPOINT_MS = 1000
 EPOCH_MS = 1_767_225_600_000
 Place = tuple[int, int]
 """Partition and offset of a record of telemetry."""
+KILLED = """
+import os, sys
+from swapstream.scripts.controller import Controller
+from swapstream.scripts.environment import load_environment
+from swapstream.scripts.publish import author_of
+environment = load_environment(sys.argv[1])
+with Controller(environment, "prod", sys.argv[2], author_of(environment, "killed")) as controller:
+    controller._producer.commit_transaction = lambda: os.kill(os.getpid(), 9)
+    controller.swap(sys.argv[3])
+"""
+"""A controller that is killed when its tokens are written and nothing is committed."""
 
 
 class Stand:
@@ -80,6 +93,20 @@ class Stand:
 
     def cancel(self) -> None:
         self.run("cancel", self.name)
+
+    def kill_a_controller(self, plan: str) -> None:
+        """Between its writing the tokens of a plan (a digest) and their commit."""
+        arguments = [sys.executable, "-c", KILLED, str(self.path), self.name, plan]
+        done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == -9, done.stderr
+
+    def second_opinion(self) -> None:
+        """Fails the test unless a script that knows only the wire formats finds everything as it must be."""
+        topics = self.environment.topics.by_role()
+        named = [part for role in wire_check.TOPICS for part in ("--topic", f"{role}={topics[role].name}")]
+        done = subprocess.run([sys.executable, wire_check.__file__, "--bootstrap", self.environment.broker.servers, "--namespace", "prod",
+                               "--deployment", self.name, *named], capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     # -- what came out, as a read_committed reader sees it
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
@@ -29,8 +27,6 @@ from swapstream.scripts.controller import Controller
 from swapstream.scripts.known import known_of
 from swapstream.scripts.publish import Part, author_of, read_definitions
 from swapstream.scripts.updates import Updater
-from tests.support import wire_check
-from tests.support.wire_check import TOPICS
 
 from .support import EPOCH_MS, Place, Stand, demo_schema, flowing, readings, send_to, wait_until
 
@@ -43,17 +39,6 @@ UPDATES = 20
 PATH, SCHEMA = demo_schema()
 EXTRACTOR: list[Any] = ["identity", {"ewm": {"halflife": 5.0}}]
 FEATURES = (*SCHEMA.names, *(f"{name}.ewm_{kind}" for kind in ("mean", "deviation") for name in SCHEMA.names))
-KILLED = """
-import os, sys
-from swapstream.scripts.controller import Controller
-from swapstream.scripts.environment import load_environment
-from swapstream.scripts.publish import author_of
-environment = load_environment(sys.argv[1])
-with Controller(environment, "prod", sys.argv[2], author_of(environment, "killed")) as controller:
-    controller._producer.commit_transaction = lambda: os.kill(os.getpid(), 9)
-    controller.swap(sys.argv[3])
-"""
-"""A controller that is killed when its tokens are written and nothing is committed."""
 
 
 class Begun(NamedTuple):
@@ -230,9 +215,7 @@ def kill(run: Run, plans: dict[int, Path]) -> None:
     stand, environment = run.stand, run.stand.environment
     known = read_definitions(environment)
     run.killed = max(cut.epoch for cut in known.cuts("prod", NAME)) + 1
-    arguments = [sys.executable, "-c", KILLED, str(stand.path), NAME, known.cuts("prod", NAME)[1].plan]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == -9, done.stderr
+    stand.kill_a_controller(known.cuts("prod", NAME)[1].plan)
     partition, offset = send_to(stand, 0, next(messages())[1])
     wait_until(lambda: stand.ends(environment.topics.telemetry.name)[partition] > offset, 10, "readers get past the open transaction")
     run.take(2, stand.rows("swap", "--plan", plans[2]))
@@ -267,11 +250,7 @@ def test_verify_computes_the_same_again_from_the_logs(run: Run) -> None:
 
 
 def test_a_script_that_knows_only_wire_formats_agrees(run: Run) -> None:
-    topics = run.stand.environment.topics.by_role()
-    named = [part for role in TOPICS for part in ("--topic", f"{role}={topics[role].name}")]
-    done = subprocess.run([sys.executable, wire_check.__file__, "--bootstrap", run.stand.environment.broker.servers, "--namespace", "prod",
-                           "--deployment", NAME, *named], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    run.stand.second_opinion()
 
 
 def test_epochs_grow_one_by_one_but_for_the_one_that_was_aborted(run: Run) -> None:

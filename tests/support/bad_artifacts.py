@@ -29,16 +29,33 @@ LARGEST = "(float[n, 2] x) => (float[n, 1] y) <int64[1] a = {1}> { y = ReduceMax
 
 
 class BadArtifact(NamedTuple):
-    """`data` is what is published as bad:1; the gate's line is `bad:1: <check>: … <said> …`."""
+    """`data` is what is published as `ref`; the gate's line is `<ref>: <check>: … <said> …`."""
 
     name: str
     check: str
     said: str
     data: bytes
+    ref: str = REF
 
     @property
     def digest(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
+
+    def numbered(self, version: int) -> BadArtifact:
+        """The same as bad:VERSION, where many are published side by side."""
+        return self._replace(data=renumbered(self.data, version), ref=f"bad:{version}")
+
+
+def renumbered(data: bytes, version: int) -> bytes:
+    """Bytes that call themselves bad:1, as bad:VERSION; what calls itself something else, or nothing, is left alone."""
+    try:
+        wire = msgspec.msgpack.decode(data)
+    except msgspec.DecodeError:
+        return data
+    manifest = wire.get("manifest", {}) if isinstance(wire, dict) else {}
+    if f"{manifest.get('name')}:{manifest.get('version')}" != REF:
+        return data
+    return msgspec.msgpack.encode({**wire, "manifest": {**manifest, "version": version}})
 
 
 Maker = Callable[[], bytes]

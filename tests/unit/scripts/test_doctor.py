@@ -111,10 +111,18 @@ def producer(start: int, age: float) -> SimpleNamespace:
     ([], "ok"), ([(-1, 100)], "ok"), ([(3, 1)], "ok"), ([(3, 100), (-1, 100)], "wrong")])
 def test_only_a_transaction_that_stays_open_is_wrong(producers, state):
     active = [producer(start, age) for start, age in producers]  # made now: tests are collected long before they run
-    broker = Broker(describe_producers={TopicPartition("t", 1): SimpleNamespace(active_producers=active)})
+    listed = {1: [SimpleNamespace(producer_id=5, transactional_id="loader")]}
+    broker = Broker(describe_producers={TopicPartition("t", 1): SimpleNamespace(active_producers=active)}, list_transactions=listed)
     found = open_transaction_finding(broker, "t", 2)
     assert found.state == state
-    assert state == "ok" or "t-1: no reader gets past offset 3, where producer 5" in found.says
+    assert state == "ok" or "t-1: no reader gets past offset 3, where 'loader' (producer 5) has begun" in found.says
+    assert state == "ok" or "abort --topic t --partition 1 --start-offset 3`" in found.fix
+
+
+def test_a_producer_whose_name_may_not_be_asked_is_known_by_its_number():
+    broker = Broker(describe_producers={TopicPartition("t", 1): SimpleNamespace(active_producers=[producer(3, 60)])},
+                    list_transactions=TopicAuthorizationFailedError())
+    assert "offset 3, where producer 5 has begun" in open_transaction_finding(broker, "t", 2).says
 
 
 def test_what_may_not_be_asked_is_unknown():
