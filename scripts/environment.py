@@ -23,10 +23,11 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Memory = Annotated[str, Meta(pattern=r"^[1-9][0-9]*[mg]$")]
 Count = Annotated[int, Meta(ge=1)]
 Name = Annotated[str, Meta(pattern=r"^[a-zA-Z0-9._-]{1,200}$")]
-Url = Annotated[str, Meta(pattern=r"^http://[^/:]+:[0-9]{1,5}$")]
+Url = Annotated[str, Meta(pattern=r"^(http://[^/:]+:[0-9]{1,5}|kubernetes://[a-z0-9-]{1,63})$")]
 Storage = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9]*:/")]
 Delivery = Literal["exactly_once", "at_least_once"]
 StateBackend = Literal["hashmap", "rocksdb"]
+Operator = Literal["command", "kubernetes"]
 
 
 class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,11 +52,16 @@ class Broker(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Flink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A local standalone cluster, or, with `rest` (http://host:port), one that somebody else runs.
 
+    `operator` starts jobs: `command` is Flink's own, `flink run`; with `kubernetes` each job is a FlinkDeployment, made of the file
+    `manifest`, in the namespace that `rest` names as kubernetes://NAMESPACE.
+
     Ports are TCP ports on loopback, memory is of a whole process, as in 2560m or 4g. `checkpoints` is where another's cluster
     keeps state (a URI that all its hosts reach); without it that is as the cluster's own configuration says.
     """
 
     rest: Url | None = None
+    operator: Operator = "command"
+    manifest: str = "conf/container/flinkdeployment.yaml"
     checkpoints: Storage | None = None
     rest_port: Port = 8081
     rpc_port: Port = 0
@@ -63,6 +69,11 @@ class Flink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slots: Count = 4
     jobmanager_memory: Memory = "1024m"
     taskmanager_memory: Memory = "2560m"
+
+    def __post_init__(self) -> None:
+        if (self.operator == "kubernetes") != (self.rest or "").startswith("kubernetes:"):
+            raise ValueError(f"`operator` is {self.operator} and `rest` {self.rest}: kubernetes wants kubernetes://NAMESPACE, which "
+                             "command does not know")
 
     @property
     def url(self) -> str:
@@ -169,6 +180,11 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def keyring(self) -> Path:
         """`keys` as an absolute path, by default a folder in `directory`."""
         return ROOT / self.keys if self.keys else self.path / "keys"
+
+    @property
+    def manifest(self) -> Path:
+        """What a FlinkDeployment is made of; a relative path is relative to the project."""
+        return ROOT / self.flink.manifest
 
     @property
     def starts_anything(self) -> bool:

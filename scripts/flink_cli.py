@@ -24,16 +24,16 @@ JOBS = {"detect": ROOT / "jobs" / "detect.py"}
 
 
 class Client:
-    """A `flink run` under way, in a process group of its own."""
+    """A command that starts a job, under way in a process group of its own; `what` it is called in messages."""
 
-    def __init__(self, arguments: list[str], variables: dict[str, str], log: Path) -> None:
-        self._arguments, self._log = arguments, log
+    def __init__(self, arguments: list[str], variables: dict[str, str], log: Path, what: str = "flink run") -> None:
+        self._arguments, self._log, self._what = arguments, log, what
         self._output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         try:
             self._process = subprocess.Popen(arguments, env=variables, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self._output,
                                              stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
         except OSError as error:
-            raise ClusterError(f"flink run: {error}") from error
+            raise ClusterError(f"{what}: {error}") from error
 
     def wait(self) -> None:
         """Until the JobManager has taken the job; interrupted, it is ended. Raises ClusterError with the cause that Flink gives."""
@@ -51,7 +51,7 @@ class Client:
             self._output.seek(0)
             output = self._output.read()
             self._log.write_text(f"{shlex.join(self._arguments)}\n\n{output}")
-            raise ClusterError(f"flink run failed: {cause(output)}; see {self._log}")
+            raise ClusterError(f"{self._what} failed: {cause(output)}; see {self._log}")
         return code is not None
 
     def kill(self) -> None:

@@ -8,6 +8,8 @@ import urllib.request
 from typing import Any
 
 from swapstream.models.errors import ClusterError
+from swapstream.scripts.kubectl import SCHEME
+from swapstream.scripts.kubernetes_rest import KubernetesRest
 
 ENDED = frozenset({"FINISHED", "CANCELED", "FAILED"})
 
@@ -16,7 +18,10 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class FlinkRest:
-    """A JobManager by its URL. Every method raises ClusterError when it does not answer within `timeout` seconds."""
+    """A JobManager by its URL, or with kubernetes://NAMESPACE all of those there.
+
+    Every method raises ClusterError when it does not answer within `timeout` seconds.
+    """
 
     def __init__(self, url: str, timeout: float = 5.0) -> None:
         self.url, self.timeout = url, timeout
@@ -83,6 +88,8 @@ class FlinkRest:
         return dict(self._ask(f"/jobs/{job_id}/checkpoints/{request}"))
 
     def _ask(self, path: str, method: str = "GET", body: dict[str, Any] | None = None) -> Any:
+        if self.url.startswith(SCHEME):
+            return KubernetesRest(self.url, self.timeout).ask(path, method, body)
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"}, method=method)
         try:

@@ -26,14 +26,20 @@ mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
 mount -t tmpfs tmpfs "$1/tmp" -o mode=1777
 root=$1 user=$2 directory=$3
-shift 3
+hostname "$4"
+shift 4
+while [ "$1" != -- ]; do
+    mount --bind "$1" "$root$2"
+    shift 2
+done
+shift
 exec chroot --userspec="$user" "$root" /usr/bin/env -i --chdir="$directory" "$@"
 """
 
 
 @dataclass(frozen=True)
 class Image:
-    """A root, and what a container of it starts with."""
+    """A root, and what a container of it starts with. `mounts`: folders of this machine, and where they lie inside."""
 
     root: Path
     env: dict[str, str] = field(default_factory=lambda: {"PATH": PATH})
@@ -41,13 +47,16 @@ class Image:
     user: str = "0:0"
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    mounts: tuple[tuple[Path, str], ...] = ()
+    hostname: str = "image"
 
     def arguments(self, words: Iterable[str], env: dict[str, str] | None = None) -> list[str]:
         """A command of this machine that runs `words` in the root, with /proc, /dev and /tmp; what it started ends with it."""
+        mounts = [str(part) for pair in self.mounts for part in pair]
         home = {"HOME": "/root" if self.user == "0:0" else "/home/swapstream"}
         given = [f"{key}={value}" for key, value in (home | self.env | (env or {})).items()]
-        return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", INSIDE, "inside", str(self.root), self.user,
-                self.directory, *given, *words]
+        return ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "sh", "-c", INSIDE, "inside", str(self.root), self.user,
+                self.directory, self.hostname, *mounts, "--", *given, *words]
 
     def run(self, words: Iterable[str], env: dict[str, str] | None = None) -> str:
         """What it prints. Raises CalledProcessError, with the end of that."""
