@@ -3,7 +3,7 @@
 A row is that of one slot. A journal holds what changed of the slots that did, a block all devices of a range of slots,
 a snapshot all devices, numbered by age. In each of them a row says whether its device is new to the slot, and holds the
 columns whole, but of rings only the readings since then: so a journal with a window of 100 readings is as small as one
-without.
+without. Kept parts, which never change, are in blocks and snapshots alone; where a journal's device is new, they are zeros.
 """
 
 from __future__ import annotations
@@ -73,18 +73,18 @@ class StoredRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="r
 
 
 class Snapshot(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="table", tag_field="kind"):
-    """A whole table."""
+    """A whole table; of version 3 where parts are kept."""
 
     layout: Layout
     rows: StoredRows
-    v: Literal[2] = 2
+    v: int
 
 
 def encode_snapshot(layout: Layout, rows: DeviceRows) -> bytes:
     """A table as its rows by age, which stand in for slots and for the numbers of records."""
     ages = np.arange(len(rows.slots))
     stored = store(layout.digest, 0, msgspec.structs.replace(rows, slots=ages, order=ages))
-    return msgspec.msgpack.encode(Snapshot(layout, stored))
+    return msgspec.msgpack.encode(Snapshot(layout, stored, 3 if layout.kept else 2))
 
 
 def store(layout: bytes, number: int, rows: DeviceRows, removed: Int64 | None = None) -> StoredRows:
@@ -103,8 +103,10 @@ def store(layout: bytes, number: int, rows: DeviceRows, removed: Int64 | None = 
     )
 
 
-def load(stored: StoredRows, layout: Layout, digest: bytes) -> tuple[DeviceRows, Int64]:
-    """Rows and removed slots. Raises InvalidDefinition for rows of another layout, or that contradict themselves."""
+def load(stored: StoredRows, layout: Layout, digest: bytes, whole: bool = True) -> tuple[DeviceRows, Int64]:
+    """Rows, `whole` ones of a block or a snapshot, or a journal's, and removed slots. Raises InvalidDefinition for rows of another
+    layout, or that contradict themselves."""
+    layout = layout.whole if whole else layout
     if stored.layout != digest:
         raise InvalidDefinition("device state is of another layout than the table that it belongs to")
     slots = _slots(stored.slots, "slots")

@@ -9,12 +9,14 @@ import msgspec
 import numpy as np
 
 from swapstream.models.errors import InvalidDefinition
-from swapstream.operators.device_log import DeviceLog, StoredLayout
+from swapstream.operators.carrying import carry
+from swapstream.operators.device_log import VERSION, DeviceLog, StoredLayout
 from swapstream.operators.device_rows import DeviceRows, Snapshot, StoredRows, array_of, decode, floats, load
 from swapstream.operators.devices import DeviceTable
 from swapstream.operators.frame import Bool, Int64
 from swapstream.operators.layout import Layout
 from swapstream.operators.retention import DEFAULT_RETENTION, Retention
+from swapstream.operators.wire import check_version
 
 BASE = "base"
 """Key of a snapshot among entries; journals of version 1 that follow it have the other keys, in the order of time."""
@@ -65,38 +67,85 @@ def _from_entries(entries: Mapping[str, bytes], retention: Retention) -> DeviceT
             f"device state has no layout; its entries are {', '.join(sorted(entries)[:5]) or 'none'}"
         )
     head = decode(entries["layout"], StoredLayout)
-    if not 1 <= head.slots <= MAX_SLOTS:
-        raise InvalidDefinition(f"device state has blocks of {head.slots} slots, allowed is 1 to {MAX_SLOTS}")
-    log, digest = DeviceLog(head.layout, head.slots), head.layout.digest
-    blocks = [decode(entries[key], StoredRows) for key in sorted(entries) if key.startswith("block/")]
+    check_version(head.v, VERSION, InvalidDefinition, "layout of device state")
     journals = [decode(entries[key], StoredRows) for key in sorted(entries) if key.startswith("journal/")]
-    numbers = [journal.number for journal in journals]
-    first = numbers[0] if numbers else 1 + max((block.number for block in blocks), default=0)
-    if numbers != list(range(first, first + len(numbers))):
-        raise InvalidDefinition(f"device journals are numbered {numbers[0]} to {numbers[-1]}, and one is missing")
-    table = DeviceTable(head.layout, retention)
-    contained = []
-    for number, block in enumerate(blocks):
-        rows, _ = load(block, head.layout, digest)
-        _check(rows.slots, number * head.slots, (number + 1) * head.slots)
-        table.restore(rows)
-        contained.append(block.number)
-    for journal in journals:
-        rows, removed = load(journal, head.layout, digest)
-        size = max(len(table.names), len(contained) * head.slots)
-        _check(np.union1d(rows.slots, removed), 0, size + int(rows.renewed.sum()) + len(removed))
-        covered = -(-max(size, 1 + int(max(rows.slots.max(initial=-1), removed.max(initial=-1)))) // head.slots)
-        contained += [journal.number - 1] * (covered - len(contained))
-        newer = np.array(contained, np.int64) < journal.number
-        table.restore(rows.only(newer[rows.slots // head.slots], head.layout))
-        table.vacate(removed[newer[removed // head.slots]])
-    if numbers and min(contained, default=first - 1) < first - 1:
-        raise InvalidDefinition(f"device journals begin at {first}, a block needs those from {min(contained) + 1} on")
-    log.resume(contained, first - 1, numbers[-1] if numbers else first - 1)
+    if head.before is None:
+        stored = Stored(head, _blocks(entries, head), journals)
+        table = DeviceTable(head.layout, retention)
+        return table.finish(stored.log(stored.replay(table)))
+    return _from_two(entries, head, head.before, journals, retention)
+
+
+def _from_two(
+    entries: Mapping[str, bytes], head: StoredLayout, before: StoredLayout, journals: list[StoredRows], retention: Retention
+) -> DeviceTable:
+    """A table that was moving from one layout to another: what is there of the old one, handed on, and then what is of the new."""
+    digest = before.layout.digest
+    cut = next((place for place, journal in enumerate(journals) if journal.layout != digest), len(journals))
+    old = Stored(before, _blocks(entries, before), journals[:cut])
+    table = DeviceTable(before.layout, retention)
+    old.replay(table)
+    table = carry(table.finish(), head.layout.parts)
+    if table.layout != head.layout:
+        raise InvalidDefinition("device state is of two layouts, and one does not follow from the other")
+    new = Stored(head, _blocks(entries, head), journals[cut:], before=old)
+    for number in range(len(new.blocks)):
+        table.vacate(np.arange(number * head.slots, min((number + 1) * head.slots, len(table.names))))
+    log = new.log(new.replay(table))
+    log.leave(before, len(old.blocks), len(new.blocks))
     return table.finish(log)
 
 
+def _blocks(entries: Mapping[str, bytes], head: StoredLayout) -> list[StoredRows]:
+    if not 1 <= head.slots <= MAX_SLOTS:
+        raise InvalidDefinition(f"device state has blocks of {head.slots} slots, allowed is 1 to {MAX_SLOTS}")
+    return [decode(entries[key], StoredRows) for key in sorted(entries) if key.startswith(f"{head.blocks}/")]
+
+
+class Stored:
+    """Blocks and journals of one layout. `before`: those of the layout before, which hold what is not in these blocks."""
+
+    def __init__(
+        self, head: StoredLayout, blocks: list[StoredRows], journals: list[StoredRows], before: Stored | None = None
+    ) -> None:
+        self.head, self.blocks, self.journals = head, blocks, journals
+        self.numbers = [*(before.numbers if before else ()), *(journal.number for journal in journals)]
+        newest = 1 + max((block.number for block in (*blocks, *(before.blocks if before else ()))), default=0)
+        self.first = self.numbers[0] if self.numbers else newest
+        if self.numbers != list(range(self.first, self.first + len(self.numbers))):
+            raise InvalidDefinition(f"device journals are numbered {self.numbers[0]} to {self.numbers[-1]}, and one is missing")
+
+    def log(self, contained: list[int]) -> DeviceLog:
+        """To go on with these entries."""
+        if self.numbers and min(contained, default=self.first - 1) < self.first - 1:
+            raise InvalidDefinition(f"device journals begin at {self.first}, a block needs those from {min(contained) + 1} on")
+        log = DeviceLog(self.head.layout, self.head.slots, self.head.blocks)
+        log.resume(contained, self.first - 1, self.numbers[-1] if self.numbers else self.first - 1)
+        return log
+
+    def replay(self, table: DeviceTable) -> list[int]:
+        """Put the rows into a table; returns for each block the last journal that it contains."""
+        layout, digest, slots = self.head.layout, self.head.layout.digest, self.head.slots
+        contained: list[int] = []
+        for number, block in enumerate(self.blocks):
+            rows, _ = load(block, layout, digest)
+            _check(rows.slots, number * slots, (number + 1) * slots)
+            table.restore(rows)
+            contained.append(block.number)
+        for journal in self.journals:
+            rows, removed = load(journal, layout, digest, whole=False)
+            size = max(len(table.names), len(contained) * slots)
+            _check(np.union1d(rows.slots, removed), 0, size + int(rows.renewed.sum()) + len(removed))
+            covered = -(-max(size, 1 + int(max(rows.slots.max(initial=-1), removed.max(initial=-1)))) // slots)
+            contained += [journal.number - 1] * (covered - len(contained))
+            newer = np.array(contained, np.int64) < journal.number
+            table.restore(rows.only(newer[rows.slots // slots], layout))
+            table.vacate(removed[newer[removed // slots]])
+        return contained
+
+
 def _from_snapshot(snapshot: Snapshot, retention: Retention) -> DeviceTable:
+    check_version(snapshot.v, VERSION, InvalidDefinition, "snapshot of devices")
     rows, _ = load(snapshot.rows, snapshot.layout, snapshot.layout.digest)
     if not (len(snapshot.rows.devices) == len(rows.slots) == int(rows.slots.max(initial=-1)) + 1):
         raise InvalidDefinition(f"device snapshot of {len(rows.slots)} rows names {len(snapshot.rows.devices)} devices")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from swapstream.operators.device_log import DeviceLog
 from swapstream.operators.device_rows import DeviceRows, encode_snapshot
-from swapstream.operators.frame import Float64, Int64
+from swapstream.operators.frame import Bool, Float64, Int64
 from swapstream.operators.layout import Layout
 from swapstream.operators.recency import NEVER, Recency
 from swapstream.operators.retention import DEFAULT_RETENTION, Retention
@@ -19,11 +19,19 @@ from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 BEGINNING = np.iinfo(np.int64).min
 
 
+class Giver(Protocol):
+    """Whose rows a table takes over."""
+
+    def fill(self, table: DeviceTable, slots: Int64) -> None:
+        """Write columns and rings of these slots."""
+
+
 class DeviceTable:
     """Rows of float64 columns by device, and when each was last seen; bounded by a retention.
 
     - columns: name → [capacity, width], rings: name → [capacity, depth, width] (see `Part`). There is room for more
       rows than devices. New devices start with zeros in columns; rings are the caller's to fill.
+    - kept: columns and rings of the layout's kept parts, by name. Nobody changes them, but that of a new device they are zeros.
     - names: device of each slot, None where none lives. Slots of the forgotten are used again, so which slot a device
       has depends on frames; nothing else does.
     - clock: log time, the running maximum of all records' log timestamps, in ms.
@@ -39,6 +47,7 @@ class DeviceTable:
         self.rings: dict[str, Float64] = {
             name: np.zeros((capacity, *size)) for name, (_, *size) in layout.rings.items()
         }
+        self.kept = _empty(layout, capacity)
         self.names: list[str | None] = []
         self.recency = Recency(capacity)
         self.clock = BEGINNING
@@ -50,6 +59,9 @@ class DeviceTable:
         self._unwritten = np.zeros(capacity, bool)
         self._renewed = np.zeros(capacity, bool)
         self._written = np.zeros(capacity, np.int64)
+        self._giver: Giver | None = None
+        self._waiting = np.zeros(capacity, bool)
+        self._left: dict[str, bytes | None] = {}
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -67,7 +79,16 @@ class DeviceTable:
     @property
     def columns(self) -> dict[str, Float64]:
         """Views of the columns, good until the next device comes."""
+        self._take(np.flatnonzero(self._waiting))
+        return self.live()
+
+    def live(self) -> dict[str, Float64]:
+        """The same, of rows that were taken over."""
         return {name: self._data[:, place] for name, place in self._places.items()}
+
+    def arrays(self) -> dict[str, Float64]:
+        """Columns and rings, kept ones included."""
+        return {**self.columns, **self.rings, **self.kept}
 
     # -- records
 
@@ -89,6 +110,8 @@ class DeviceTable:
             self.recency.forget(slots[[self.names[slot] is None for slot in slots.tolist()]])
             self._release()
         self._unwritten[slots] = True
+        if self._giver:
+            self._take(slots)
         return slots
 
     def state(self, slots: Int64) -> dict[str, Float64]:
@@ -178,6 +201,9 @@ class DeviceTable:
             slots.append(slot)
         self._grow(len(self.names))
         self._data[slots] = 0.0
+        for array in self.kept.values():
+            array[slots] = 0.0
+        self._waiting[slots] = False
         self._written[slots] = 0
         self._renewed[slots] = True
         return slots[-1]
@@ -208,9 +234,10 @@ class DeviceTable:
             capacity *= 2
         self.recency.grow(capacity)
         self._unwritten, self._renewed = _padded(self._unwritten, capacity), _padded(self._renewed, capacity)
-        self._written = _padded(self._written, capacity)
+        self._written, self._waiting = _padded(self._written, capacity), _padded(self._waiting, capacity)
         self._data = _padded(self._data, capacity)
         self.rings = {name: _padded(array, capacity) for name, array in self.rings.items()}
+        self.kept = {name: _padded(array, capacity) for name, array in self.kept.items()}
 
     def _by_age(self) -> Int64:
         """Slots of the devices that are remembered at this clock, the one seen longest ago first."""
@@ -228,25 +255,37 @@ class DeviceTable:
     def rebase(self) -> dict[str, bytes | None]:
         """All entries, to replace what is there."""
         self._settle(np.flatnonzero(self._unwritten))
-        self.needs_rebase = False
-        return self._log.rebase(self)
+        self.needs_rebase, self._left = False, {}
+        entries = self._log.rebase(self)
+        self._giver = None
+        return entries
 
     def changes(self) -> dict[str, bytes | None]:
         """Entries to put, or with None to remove, since the call before, or since the table was read."""
+        entries, self._left = self._left, {}
         slots = np.flatnonzero(self._unwritten[: len(self.names)])
-        if not len(slots):
-            return {}
-        entries = self._log.changes(self, slots, self._renewed[slots], self._written[slots])
-        self._settle(slots)
+        if len(slots):
+            self._log.write(self, slots, self._renewed[slots], self._written[slots], entries)
+            self._settle(slots)
+        self._log.move(self, entries)
+        if not self._log.moving:  # every row was needed for that
+            self._giver = None
         return entries
 
-    def rows(self, slots: Int64, renewed: Any = None, written: Int64 | None = None) -> DeviceRows:
-        """Rows of slots where devices live, whole, or what of them is new."""
-        if renewed is None or written is None:
-            renewed, written = np.ones(len(slots), bool), np.zeros(len(slots), np.int64)
-        names = self.names
+    def rows(self, slots: Int64) -> DeviceRows:
+        """Rows of slots where devices live, whole: kept parts as well."""
+        self._take(slots)
         columns = self.state(slots)
-        fresh = {counter: columns[counter][:, 0].astype(np.int64) - written for counter in self._counters()}
+        columns |= {name: self.kept[name][slots] for name in Layout(self.layout.kept).columns}
+        return self._rows(slots, np.ones(len(slots), bool), columns, self.layout.whole, np.zeros(len(slots), np.int64))
+
+    def new_rows(self, slots: Int64, renewed: Bool, written: Int64) -> DeviceRows:
+        """What is new in rows of slots where devices live."""
+        return self._rows(slots, renewed, self.state(slots), self.layout, written)
+
+    def _rows(self, slots: Int64, renewed: Bool, columns: dict[str, Float64], layout: Layout, written: Int64) -> DeviceRows:
+        names, rings = self.names, layout.rings
+        fresh = {counter: columns[counter][:, 0].astype(np.int64) - written for counter, *_ in rings.values()}
         return DeviceRows(
             slots,
             renewed,
@@ -255,20 +294,30 @@ class DeviceTable:
             self.recency.seen[slots],
             columns,
             fresh,
-            {ring: self._cells(ring, slots, fresh[counter]) for ring, (counter, *_) in self.layout.rings.items()},
+            {
+                ring: _cells(self._ring(ring), slots, columns[counter], fresh[counter], depth)
+                for ring, (counter, depth, _) in rings.items()
+            },
         )
 
     def restore(self, rows: DeviceRows) -> None:
-        """Take over stored rows; `finish` when all are there."""
+        """Take over stored rows, whole ones or what was new in them; `finish` when all are there."""
         slots = rows.slots
         self._reserve(int(slots.max(initial=-1)) + 1)
         for slot, device in zip(slots[rows.renewed].tolist(), rows.devices, strict=True):
             self.names[slot] = device
         self.recency.order[slots], self.recency.seen[slots] = rows.order, rows.seen
+        self._take(slots[~rows.renewed])
+        self._waiting[slots] = False
+        for array in self.kept.values():
+            array[slots[rows.renewed]] = 0.0
         if self._places:
             self.keep(slots, rows.columns)
-        for ring, (counter, depth, _) in self.layout.rings.items():
-            self._fill(ring, rows, np.minimum(rows.fresh[counter], depth))
+        for name in self.kept.keys() & rows.columns.keys():
+            self.kept[name][slots] = rows.columns[name]
+        for ring in rows.cells:
+            counter = self.layout.whole.rings[ring][0]
+            _fill(self._ring(ring), slots, rows.cells[ring], rows.columns[counter][:, 0].astype(np.int64), rows.fresh[counter])
 
     def vacate(self, slots: Int64) -> None:
         """Stored rows say that no device lives there."""
@@ -292,48 +341,78 @@ class DeviceTable:
         self._log, self.needs_rebase = log or self._log, log is None
         return self
 
-    def reshaped(self, layout: Layout) -> DeviceTable:
-        """The same devices in the same slots of another layout, columns all zeros."""
+    def handed_over(self, layout: Layout, kept: Mapping[str, Float64], rings: Mapping[str, Float64], giver: Giver) -> DeviceTable:
+        """The same devices in the same slots of another layout. This one is used up.
+
+        Rows are taken over from `giver` when they are needed; `kept` has the columns and rings of the kept parts, `rings` those that
+        stay as they are.
+        """
         other = DeviceTable(layout, self.retention, len(self._unwritten))
-        other.names, other._slots, other._free = list(self.names), dict(self._slots), list(self._free)
-        other.clock = self.clock
-        other.recency.take_over(self.recency.seen.copy(), self.recency.order.copy())
+        other.names, other._slots, other._free, other._freed = self.names, self._slots, self._free, self._freed
+        other.clock, other.recency = self.clock, self.recency
+        other.kept |= kept
+        other.rings |= rings
+        other._giver = giver
+        other._waiting[list(self._slots.values())] = True
+        if not (self.needs_rebase or self._log.moving):
+            other._left, other._log, other.needs_rebase = self.changes(), self._log.moved(layout), False
+            other._left["layout"] = other._log.head()
         return other
 
     def _reserve(self, size: int) -> None:
         self._grow(size)
         self.names += [None] * (size - len(self.names))
 
-    def _counters(self) -> set[str]:
-        return {counter for counter, *_ in self.layout.rings.values()}
+    def _take(self, slots: Int64) -> None:
+        """Take over the rows of these slots that still wait for it."""
+        due = slots[self._waiting[slots]]
+        if self._giver and len(due):
+            self._waiting[due] = False
+            self._giver.fill(self, due)
+            self._settle_rings(due)
+
+    def _ring(self, name: str) -> Float64:
+        return self.rings[name] if name in self.rings else self.kept[name]
 
     def _settle(self, slots: Int64) -> None:
         """All of these is written."""
         self._unwritten[slots] = self._renewed[slots] = False
-        for counter in self._counters():
-            self._written[slots] = self.columns[counter][slots, 0]
+        self._settle_rings(slots)
 
-    def _cells(self, ring: str, slots: Int64, fresh: Int64) -> Float64:
-        """The newest readings of each slot, oldest first."""
-        counter, depth, _ = self.layout.rings[ring]
-        many = np.minimum(fresh, depth)
-        numbers = _numbers(self.columns[counter][slots, 0].astype(np.int64), many)
-        cells: Float64 = self.rings[ring][np.repeat(slots, many), numbers % depth]
-        return cells
-
-    def _fill(self, ring: str, rows: DeviceRows, many: Int64) -> None:
-        """Put the newest readings of each row where they belong; a new device's oldest fills the cells not reached."""
-        counter, depth, _ = self.layout.rings[ring]
-        cells, array = rows.cells[ring], self.rings[ring]
-        new = np.flatnonzero(rows.renewed & (many > 0))
-        array[rows.slots[new]] = cells[(np.cumsum(many) - many)[new], None]
-        numbers = _numbers(rows.columns[counter][:, 0].astype(np.int64), many)
-        array[np.repeat(rows.slots, many), numbers % depth] = cells
+    def _settle_rings(self, slots: Int64) -> None:
+        """Their readings are known to whoever reads what is stored."""
+        columns = self.live()
+        for counter in {counter for counter, *_ in self.layout.rings.values()}:
+            self._written[slots] = columns[counter][slots, 0]
 
 
 def _places(columns: dict[str, int]) -> dict[str, slice]:
     ends = np.cumsum([0, *columns.values()]).tolist()
     return {name: slice(first, last) for name, first, last in zip(columns, ends, ends[1:], strict=False)}
+
+
+def _cells(array: Float64, slots: Int64, counts: Float64, fresh: Int64, depth: int) -> Float64:
+    """The newest readings in a ring of each slot, oldest first."""
+    many = np.minimum(fresh, depth)
+    numbers = _numbers(counts[:, 0].astype(np.int64), many)
+    cells: Float64 = array[np.repeat(slots, many), numbers % depth]
+    return cells
+
+
+def _fill(array: Float64, slots: Int64, cells: Float64, counts: Int64, fresh: Int64) -> None:
+    """Put the newest readings of each row where they belong; the first of all fills the cells not reached."""
+    depth = array.shape[1]
+    many = np.minimum(fresh, depth)
+    new = np.flatnonzero((fresh == counts) & (many > 0))
+    array[slots[new]] = cells[(np.cumsum(many) - many)[new], None]
+    array[np.repeat(slots, many), _numbers(counts, many) % depth] = cells
+
+
+def _empty(layout: Layout, capacity: int) -> dict[str, Float64]:
+    """Columns and rings of the kept parts, of nobody."""
+    kept = Layout(layout.kept)
+    sizes = {name: (width,) for name, width in kept.columns.items()} | {name: tuple(size) for name, (_, *size) in kept.rings.items()}
+    return {name: np.zeros((capacity, *size)) for name, size in sizes.items()}
 
 
 def _numbers(counts: Int64, many: Int64) -> Int64:

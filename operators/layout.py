@@ -28,11 +28,22 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     columns: dict[str, Width]
     rings: dict[str, tuple[Width, Width]] = {}
 
+    def means(self, other: Part) -> bool:
+        """Whether the other's columns mean the same, so that they can be taken over as they are."""
+        return msgspec.structs.replace(other, key=self.key, version=self.version) == self
 
-class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All columns of a table."""
+
+class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """All columns of a table. `kept` are parts of the plan before, as they stood at the cut: they are not changed any more, and
+    found by a swap back."""
 
     parts: tuple[Part, ...]
+    kept: tuple[Part, ...] = ()
+
+    @property
+    def whole(self) -> Layout:
+        """With the kept parts among the others."""
+        return Layout((*self.parts, *self.kept)) if self.kept else self
 
     @property
     def columns(self) -> dict[str, int]:
@@ -55,6 +66,7 @@ class Layout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def row_bytes(self) -> int:
-        """Bytes of a device's row, but for its id."""
-        floats = sum(self.columns.values()) + sum(depth * width for _, depth, width in self.rings.values())
+        """Bytes of a device's row, kept parts included, but for its id."""
+        whole = self.whole
+        floats = sum(whole.columns.values()) + sum(depth * width for _, depth, width in whole.rings.values())
         return 8 * (floats + 2)

@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 
 from swapstream.models.errors import InvalidDefinition, InvalidPlan
+from swapstream.operators.carrying import carry, goes_on
+from swapstream.operators.code_loading import origin
 from swapstream.operators.device_store import read_table
 from swapstream.operators.devices import DeviceTable
 from swapstream.operators.extractors import readings
@@ -34,10 +36,6 @@ class Member(msgspec.Struct, frozen=True):
         """Its columns of a table's or a frame's, under the names that it knows."""
         return {column: state[f"{self.part.key}.{column}"] for column in self.part.columns}
 
-    def matches(self, part: Part) -> bool:
-        """Whether a part of another table has the same meaning, so that its state can be taken over as it is."""
-        return msgspec.structs.replace(part, key=self.part.key, version=self.part.version) == self.part
-
 
 class Composite:
     """Extractors side by side: their features in order, a record warming when any of them is.
@@ -45,7 +43,9 @@ class Composite:
     - spec: canonical and JSON-able, the same for every way to write the same thing; `parse(spec, fields)` gives it
       back.
     - name, version: "identity+ewm", and the versions of the members' code, "1.1".
-    - digest: sha256 over code versions, settings and fields: what has the same digest computes the same features.
+    - digest: sha256 over code versions, settings and fields, and of users' code its own digest: what has the same digest computes
+      the same features.
+    - code: digests of the archives that its users' code came out of.
     - features: K names. shape: (n, F) when that is what a row of features is, () when it is just K numbers.
     - fields: the schema's F. layout: what its device table holds. retention: of how many devices, and how long.
     """
@@ -68,8 +68,9 @@ class Composite:
         self.shape = self.members[0].extractor.shape() if len(self.members) == 1 else ()
         parts = [member.part for member in self.members if member.part.columns]
         self.layout = Layout((*parts, self.readings) if self.readings else tuple(parts))
-        identity = msgspec.msgpack.encode([fields, [member.part for member in self.members]])
-        self.digest = hashlib.sha256(identity).hexdigest()
+        self.code = tuple(ref.digest for ref in map(origin, map(type, extractors)) if ref)
+        identity = [fields, [member.part for member in self.members], *([self.code] if self.code else [])]
+        self.digest = hashlib.sha256(msgspec.msgpack.encode(identity)).hexdigest()
         if twice := [name for name, count in Counter(self.features).items() if count > 1]:
             raise InvalidPlan(
                 f"extractor {self.name!r} yields feature {twice[0]!r} twice: give one of the two another 'label'"
@@ -102,10 +103,12 @@ class Composite:
         return self._adapt(table, strict=True)
 
     def carry(self, table: DeviceTable) -> DeviceTable:
-        """For a swap: a table with the devices of another composite's, which is used up. State of extractors whose
-        settings and fields are the same goes on, and so do the last readings of fields that both look back at; other
-        state starts anew, so its devices are warming. As after a restore that migrated, `needs_rebase` is set when the
-        layout changed."""
+        """For a swap: a table with the devices of another composite's, which is used up.
+
+        State of extractors whose settings and fields are the same goes on, and so do the last readings of fields that both look back
+        at. State that this composite has no use for is kept as it is until the next swap that changes extractors, and goes on from
+        there if that one wants it. What is in neither starts anew, so its devices are warming.
+        """
         table.retain(self.retention)
         return self._adapt(table, strict=False)
 
@@ -149,19 +152,19 @@ class Composite:
         return features, warming
 
     def _adapt(self, table: DeviceTable, strict: bool) -> DeviceTable:
-        if table.layout == self.layout:
+        if table.layout.parts == self.layout.parts:
             return table
         if strict and len(table.layout.parts) != len(self.layout.parts):
             raise _foreign(self.layout, table.layout)
-        adapted = self.table() if self.stateless else table.reshaped(self.layout)
-        for member in self.members:
-            found = _taken(member, table)
-            if found is None and strict:
+        migrated = {member.part.key: state for member in self.members if (state := _migrated(member, table)) is not None}
+        for part in self.layout.parts if strict else ():
+            if part.key not in migrated and not goes_on(part, table.layout):
                 raise _foreign(self.layout, table.layout)
-            for column, array in (found or {}).items():
-                adapted.columns[f"{member.part.key}.{column}"][: len(array)] = array
-        if self.readings and not readings.carry(self.readings, table, adapted) and strict:
-            raise _foreign(self.layout, table.layout)
+        adapted = carry(table, self.layout.parts, keep=not strict)
+        for key, state in migrated.items():
+            for column, array in state.items():
+                adapted.columns[f"{key}.{column}"][: len(array)] = array
+            adapted.needs_rebase = True  # what is stored is read without the code that did this
         return adapted
 
 
@@ -194,17 +197,17 @@ def _keys(extractors: tuple[Extractor, ...]) -> list[str]:
     return keys
 
 
-def _taken(member: Member, table: DeviceTable) -> State | None:
-    """A member's columns [slots, width] out of a table of other extractors or of an older schema version; None: not
-    in there."""
-    ours = member.part
-    for part in table.layout.parts:
-        columns = {column: table.columns[f"{part.key}.{column}"][: len(table.names)] for column in part.columns}
-        if member.matches(part):
-            return columns
-        if (part.name, part.settings) == (ours.name, ours.settings) and part.schema_version < ours.schema_version:
-            return member.extractor.migrate(part.schema_version, columns)
-    return None if ours.columns else {}
+def _migrated(member: Member, table: DeviceTable) -> State | None:
+    """A member's columns [slots, width] out of those of an older schema version in a table; None where that has none, or those it
+    wants."""
+    ours, known = member.part, (*table.layout.parts, *table.layout.kept)
+    older = next((part for part in known if (part.name, part.settings) == (ours.name, ours.settings)
+                  and part.schema_version < ours.schema_version), None)
+    if older is None or any(ours.means(part) for part in known):
+        return None
+    arrays = table.arrays()
+    columns = {column: arrays[f"{older.key}.{column}"][: len(table.names)] for column in older.columns}
+    return member.extractor.migrate(older.schema_version, columns)
 
 
 def _foreign(wanted: Layout, found: Layout) -> InvalidDefinition:

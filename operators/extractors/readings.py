@@ -51,21 +51,3 @@ def past_of(table: DeviceTable, values: Float64, rounds: Rounds, state: State) -
     past = Past(values, slice(None), rounds, table.rings[VALUES], numbers, 0, len(values))
     past.begin()
     return past
-
-
-def carry(part: Part, old: DeviceTable, new: DeviceTable) -> bool:
-    """Take over the readings of another table with the same slots: as many as both keep. False: it has none of some
-    field."""
-    theirs = next((p for p in old.layout.parts if (p.name, p.schema_version) == (KEY, SCHEMA_VERSION)), None)
-    if theirs is None or not set(fields_of(part)) <= set(fields_of(theirs)):
-        return False
-    places = places_in(fields_of(part), fields_of(theirs))
-    (depth, _), (wanted, _) = theirs.rings["values"], part.rings["values"]
-    rows = np.arange(len(old.names))
-    before = old.columns[COUNT][rows, 0].astype(np.int64)
-    after = np.minimum(before, depth)
-    for lag in range(1, wanted + 1):
-        cells = old.rings[VALUES][rows, (before - min(lag, depth)) % depth]
-        new.rings[VALUES][rows, (after - lag) % wanted] = cells[:, places]
-    new.columns[COUNT][rows, 0] = after
-    return True

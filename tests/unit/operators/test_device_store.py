@@ -127,7 +127,7 @@ def test_a_missing_journal_layout_or_block_is_refused() -> None:
         read_table({key: entry for key, entry in entries.items() if key != "layout"})
     with pytest.raises(InvalidDefinition, match="one is missing"):
         read_table({key: entry for key, entry in entries.items() if key != journals[1]})
-    other = msgspec.msgpack.encode(device_log.StoredLayout(V1_LAYOUT, 100))
+    other = msgspec.msgpack.encode(device_log.StoredLayout.of(V1_LAYOUT, 100))
     with pytest.raises(InvalidDefinition, match="another layout"):
         read_table(entries | {"layout": other})
 

@@ -284,7 +284,7 @@ def test_state_of_an_extractor_that_stays_the_same_is_carried_over_a_swap() -> N
 
     assert warming(3, SMOOTHER, 1) == [False]
     assert warming(5, ONE, 2) == [False]
-    assert warming(7, SMOOTH, 3) == [True]
+    assert warming(7, SMOOTH, 3) == [False], "what plan ONE had no use for was kept"
 
 
 def test_what_changes_gave_over_time_is_the_snapshot() -> None:
