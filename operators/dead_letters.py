@@ -9,7 +9,7 @@ import msgspec
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.wire import check_version, read
 
-VERSION = 2
+VERSION = 3
 MAX_PAYLOAD = 512 * 1024
 
 
@@ -18,6 +18,8 @@ class DeadLetter(msgspec.Struct, frozen=True):
 
     A payload over MAX_PAYLOAD is left in telemetry: `payload` is None, `size` and `digest` name it. Of a message with several
     bad readings the first one's letter holds the payload.
+
+    namespace, deployment: who could not read it, since version 3; empty before, and where no deployment did.
     """
 
     topic: str
@@ -31,6 +33,12 @@ class DeadLetter(msgspec.Struct, frozen=True):
     payload: bytes | None
     index: int | None = None
     v: int = VERSION
+    namespace: str = ""
+    deployment: str = ""
+
+    def is_of(self, namespace: str, deployment: str) -> bool:
+        """Whether a deployment wrote this, as far as it tells: those of older versions may be anybody's."""
+        return (self.namespace, self.deployment) in ((namespace, deployment), ("", ""))
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from swapstream.operators.anomalies import anomalies
+from swapstream.operators.assignment import Assignment
 from swapstream.operators.dead_letters import dead_letter, of_reading
 from swapstream.operators.frame import Bool, Frame, RawFrame
 from swapstream.operators.loaded_input import LoadedInput
@@ -66,14 +67,14 @@ def last_of(frame: Frame, rows: Bool) -> Position | None:
     return position(frame, int(places[-1])) if len(places) else None
 
 
-def dead(topic: str, raw: RawFrame, bad: Sequence[Bad]) -> Iterator[Emission]:
+def dead(who: Assignment, raw: RawFrame, bad: Sequence[Bad]) -> Iterator[Emission]:
     """A dead letter for each message or reading that is bad, in order. The bytes of a message are looked at once."""
     before, letter = -1, None
     for place, reading, reason, detail in bad:
         if letter is None or place != before:
             offset, logged = int(raw.offsets[place]), int(raw.timestamps[place])
-            letter = dead_letter(topic, raw.partition, offset, logged, reason, detail, raw.payloads[place])
-            letter = msgspec.structs.replace(letter, index=reading)
+            letter = dead_letter(who.topic, raw.partition, offset, logged, reason, detail, raw.payloads[place])
+            letter = msgspec.structs.replace(letter, index=reading, namespace=who.namespace, deployment=who.deployment)
         else:
             assert reading is not None
             letter = of_reading(letter, reading, reason, detail)

@@ -13,7 +13,7 @@ import numpy as np
 
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.anomalies import Anomaly
-from swapstream.operators.dead_letters import DeadLetter, decode_dead_letter
+from swapstream.operators.dead_letters import VERSION, DeadLetter, decode_dead_letter
 from swapstream.operators.outputs import Role
 from swapstream.operators.scored import DECIDING
 from swapstream.operators.scores import Provenance, RoleColumns, ScoresFrame, decode_scores
@@ -80,7 +80,7 @@ class Message(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Whose output a message is; a dead letter names no deployment."""
+    """Whose output a message is; a dead letter of an older version names no deployment."""
 
     namespace: str
     deployment: str
@@ -98,10 +98,20 @@ def read_message(role: Role, value: bytes) -> Message:
     return Message(role, value, decode_dead_letter(value) if role == "dead_letters" else decode_scores(value))
 
 
+WHOSE = {"v": VERSION, "namespace": "", "deployment": ""}
+"""In what versions of dead letters differ."""
+
+
+def blob_of(message: Message) -> bytes:
+    """What is compared of an anomaly or a dead letter: all of it, but for what versions differ in."""
+    content = message.content
+    return msgspec.structs.replace(content, **WHOSE).encode() if isinstance(content, DeadLetter) else message.value
+
+
 def origin(message: Message) -> Origin:
     content = message.content
     if isinstance(content, DeadLetter):
-        return Origin("", "", content.topic, content.partition)
+        return Origin(content.namespace, content.deployment, content.topic, content.partition)
     found = content.provenance if isinstance(content, ScoresFrame) else content
     return Origin(found.namespace, found.deployment, found.topic, found.partition)
 
@@ -153,7 +163,7 @@ class Reader:
         table["index"] = [WHOLE_MESSAGE if index is None else index for index in indexes]
         table["slot"] = [self.slots.number(Slot(message.role)) for message in messages]
         table["about"] = self.abouts.number(About())
-        return Rows(table, _objects([message.value for message in messages]))
+        return Rows(table, _objects([blob_of(message) for message in messages]))
 
     def _columns(self, frame: ScoresFrame) -> Table:
         table = np.zeros(len(frame), ROW)
@@ -202,7 +212,7 @@ class Reader:
             return dict(msgspec.json.decode(blob))
         if slot.topic == "dead_letters":
             assert blob is not None
-            letter = msgspec.structs.asdict(decode_dead_letter(blob))
+            letter = {key: value for key, value in msgspec.structs.asdict(decode_dead_letter(blob)).items() if key not in WHOSE}
             return letter | {"payload": letter["payload"][:HEX].hex() if letter["payload"] is not None else None}
         about: About = self.abouts[int(row["about"])]
         assert about.provenance is not None

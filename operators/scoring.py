@@ -62,7 +62,7 @@ class Scoring:
         emissions: list[Emission] = []
         assert self.tables is not None
         for frames, bad in self._decoded(raw, start, stop):
-            emissions += dead(self._assignment.topic, raw, bad)
+            emissions += dead(self._assignment, raw, bad)
             for part, frame in frames:
                 emissions += self._answer(part.process(frame, self.tables[part.schema.name]), part)
         return emissions

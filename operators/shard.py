@@ -68,6 +68,7 @@ class Shard:
         whose = (assignment.namespace, assignment.deployment, assignment.topic, partition)
         self.snapshots = Snapshots(*whose, assignment.snapshot_every_ms, assignment.generation)
         self._everything = False
+        self._retired_here = False
 
     # -- input
 
@@ -84,7 +85,7 @@ class Shard:
         said: list[Emission] = []
         if self.holding or not self._ready(raw, said):
             return [*said, *self._hold(raw)]
-        return [*said, *self._arrive(raw), *self._consume(raw)]
+        return [*said, *self._remind(raw), *self._arrive(raw), *self._consume(raw)]
 
     def on_control(self) -> list[Emission]:
         """`definitions` tells more than it did: answer what is asked, and go on with what is held, as far as that goes."""
@@ -281,7 +282,7 @@ class Shard:
         token, offset = verdict.token, int(raw.offsets[index])
         if token is None:
             bad = [Bad(index, None, "token", verdict.reason or "")] if self.duty == "emit" else []
-            return list(dead(self.assignment.topic, raw, bad))
+            return list(dead(self.assignment, raw, bad))
         if verdict.action == "skip":
             return []
         if verdict.action == "prepare":
@@ -295,7 +296,7 @@ class Shard:
         if verdict.action == "reject":
             return [self._row("rejected", verdict, raw, index)]
         if verdict.action == "retire":
-            self.duty = "retired"
+            self.duty, self._retired_here = "retired", True
             self.preparing.restore(())
             return [self._row("retired", verdict, raw, index, took_ms=self.run.took_ms(since))]
         update = token.body if token.kind == UPDATE else b""
@@ -305,6 +306,13 @@ class Shard:
         if not update:  # these may come ten a second, and tell all that is needed to run them again
             self._publish("cut", offset, raw, index)
         return [self._row("activated", verdict, raw, index, how=how, took_ms=self.run.took_ms(since))]
+
+    def _remind(self, raw: RawFrame) -> list[Emission]:
+        """A retired shard that was brought back says so once more: whoever waits for the end of this job must know that of what runs."""
+        if self.duty != "retired" or self._retired_here:
+            return []
+        self._retired_here = True
+        return [self.reporter.still_retired(int(raw.offsets[0]) - 1, int(raw.timestamps[0]))]
 
     # -- holding and answering
 

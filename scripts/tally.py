@@ -61,8 +61,10 @@ class Tally:
         self._extend(Stretch(frame.provenance.partition, frame.provenance.epoch, champion, frame.first, frame.last))
 
     def take_dead_letter(self, value: bytes) -> None:
-        """A message of `dead_letters`. It does not name a deployment: the same record of two deployments counts once."""
+        """A message of `dead_letters`."""
         letter = decode_dead_letter(value)
+        if not letter.is_of(self.namespace, self.deployment):
+            return
         self._dead.add((letter.partition, letter.offset, letter.index))
 
     def take_anomaly(self, value: bytes) -> None:

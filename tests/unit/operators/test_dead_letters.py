@@ -9,6 +9,7 @@ import pytest
 
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.dead_letters import MAX_PAYLOAD, dead_letter, decode_dead_letter, of_reading
+from tests.support.shards import DEPLOYMENT, NAMESPACE, deployable, frame, running
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"\xc1", b"x" * MAX_PAYLOAD])
@@ -43,8 +44,22 @@ def test_other_bytes_are_refused(value: bytes) -> None:
 
 def test_another_version_is_refused() -> None:
     letter = dead_letter("telemetry", 1, 2, 3, "time", "why", b"")
-    with pytest.raises(InvalidDefinition, match="version 3"):
-        decode_dead_letter(msgspec.structs.replace(letter, v=3).encode())
+    with pytest.raises(InvalidDefinition, match="version 4"):
+        decode_dead_letter(msgspec.structs.replace(letter, v=4).encode())
+
+
+def test_it_names_the_deployment_that_could_not_read() -> None:
+    worker = running(deployable("p", champion="a:1"))
+    (letter,) = (decode_dead_letter(one.value) for one in worker.shard.on_frame(frame([b"?"])) if one.role == "dead_letters")
+    assert (letter.namespace, letter.deployment, letter.v) == (NAMESPACE, DEPLOYMENT, 3)
+    assert letter.is_of(NAMESPACE, DEPLOYMENT)
+    assert not letter.is_of(NAMESPACE, "other")
+
+
+def test_one_of_an_older_version_may_be_anybodys() -> None:
+    old = {"topic": "t", "partition": 1, "offset": 2, "timestamp": 3, "reason": "time", "detail": "", "size": 0, "digest": "", "v": 2}
+    letter = decode_dead_letter(msgspec.msgpack.encode({**old, "payload": b"", "index": None}))
+    assert letter.is_of("prod", "any")
 
 
 def test_null_is_told_as_empty() -> None:

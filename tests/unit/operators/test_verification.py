@@ -280,6 +280,18 @@ def test_an_unexpected_dead_letter_is_found() -> None:
     assert (said.what, said.row, said.offset, said.computed) == ("unexpected", "dead_letters", frame.first, None)
 
 
+def test_dead_letters_of_another_deployment_are_passed_over_and_those_of_older_releases_are_not() -> None:
+    made = past(6)
+    letters = [(place, decode_dead_letter(value)) for place, (role, value) in enumerate(made.output) if role == "dead_letters"]
+    others = [("dead_letters", msgspec.structs.replace(letter, deployment="other").encode()) for _, letter in letters]
+    assert wrong(made.verify([*made.output, *others])) == {}
+    old = list(made.output)
+    for place, letter in letters:
+        old[place] = ("dead_letters", msgspec.structs.replace(letter, namespace="", deployment="", v=2).encode())
+    assert wrong(made.verify(old)) == {}
+    assert wrong(made.verify([*made.output, old[letters[0][0]]])) == {"twice": 1}
+
+
 @pytest.mark.parametrize("change", [{"reason": "else"}, {"payload": b"other"}, {"timestamp": 1}])
 def test_a_falsified_dead_letter_is_found(change: dict[str, Any]) -> None:
     made = swapped()

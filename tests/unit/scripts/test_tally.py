@@ -44,7 +44,16 @@ def test_other_deployments_are_passed_over() -> None:
     assert len(tally.anomalies) == 1
 
 
-def test_a_record_that_two_deployments_refuse_is_one_dead_letter() -> None:
+def test_dead_letters_of_others_are_passed_over() -> None:
+    tally = Tally("prod", "pumps")
+    letter = dead_letter("telemetry", 0, 7, 0, "malformed", "", b"?")
+    tally.take_dead_letter(msgspec.structs.replace(letter, namespace="prod", deployment="fans").encode())
+    assert tally.dead == 0
+    tally.take_dead_letter(msgspec.structs.replace(letter, namespace="prod", deployment="pumps").encode())
+    assert tally.dead == 1
+
+
+def test_a_record_that_two_older_deployments_refuse_is_one_dead_letter() -> None:
     tally = Tally("prod", "demo")
     letter = dead_letter("telemetry", 0, 7, 0, "malformed", "", b"?").encode()
     tally.take_dead_letter(letter)
