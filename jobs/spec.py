@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from swapstream.models.errors import InvalidSettings
+from swapstream.models.schema import Schema
 from swapstream.operators.assignment import Upgrade
 
 VERSION = 1
@@ -28,6 +29,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - line: which output sinks it writes with, and as which consumer group it reads. Two jobs side by side have different ones; whoever
       goes on from the transactions that a savepoint left has the same.
     - code: digests of the archives of extractors' code.
+    - schemas: what the messages are that `rekey` reads (topic "telemetry") and writes (topic "rekeyed", which has `partitions`).
     """
 
     job: str
@@ -56,6 +58,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     line: int = 0
     upgrade: Upgrade | None = None
     code: tuple[str, ...] = ()
+    schemas: tuple[Schema, ...] = ()
 
     @property
     def name(self) -> str:

@@ -36,17 +36,23 @@ def set_uids(env: StreamExecutionEnvironment, line: int = 0) -> list[str]:
 
 
 def name_chain(chain: list[Any], named: dict[int, str], line: int) -> None:
-    """Name a chain's operators after its table, which stands in the name of its source or its sink."""
+    """Name a chain's operators after its table, which stands in the name of its source or its sink; a chain from one to the other
+    is the source's."""
     ends = [end for end in (chain[-1], chain[0]) if kind(end) in ENDS]
-    table = slug(ends[0]).split("default-database-")[-1]
     seen: Counter[str] = Counter()
     for transformation in chain:
-        uid = f"{table}-{ENDS.get(kind(transformation)) or slug(transformation)}"
+        end = ENDS.get(kind(transformation))
+        uid = f"{table_of(transformation if end else ends[0])}-{end or slug(transformation)}"
         seen[uid] += 1
         uid = uid if seen[uid] == 1 else f"{uid}-{seen[uid]}"
         uid = f"{uid}-{line}" if line and uid == OUTPUT_SINK else uid
         transformation.setUid(uid)
         named[transformation.getId()] = uid
+
+
+def table_of(end: Any) -> str:
+    """The table of a source or sink."""
+    return slug(end).split("default-database-")[-1]
 
 
 def upwards(transformation: Any, stop: dict[int, str]) -> list[Any]:
