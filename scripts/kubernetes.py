@@ -110,7 +110,8 @@ class KubernetesJobs:
 
 
 def _when_there(path: Path) -> str:
-    """The first line of a file that somebody is about to write."""
+    """The first line of a file that somebody is about to write; FILE.ready says that nothing else is waited for."""
+    path.with_name(f"{path.name}.ready").touch()
     while not (path.is_file() and (found := path.read_text().strip())):
         time.sleep(POLL)
     return found

@@ -1,0 +1,104 @@
+"""Whether another job can go on from the state of the one that runs: all that can be known of it while nothing has been stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from swapstream.jobs.spec import MAX_PARALLELISM, JobSpec, check_restorable
+from swapstream.models.errors import ClusterError, InvalidSettings, Rejected
+from swapstream.operators.definitions import Definitions
+from swapstream.operators.pipeline import Pipeline
+from swapstream.operators.plan import Plan
+from swapstream.scripts.checkpoints import newest_checkpoint
+from swapstream.scripts.console import say
+from swapstream.scripts.deployments import Deployment
+from swapstream.scripts.environment import Environment
+from swapstream.scripts.known import Known
+from swapstream.scripts.migrating import newest_states, try_migration
+from swapstream.scripts.publish import Author, Part, read_definitions, stated
+from swapstream.scripts.quality import Here
+from swapstream.scripts.quality import require as require_quality
+from swapstream.scripts.state_check import check_state
+from swapstream.scripts.state_file import StateFile, read_state
+
+
+class Intended(msgspec.Struct, frozen=True):
+    """An upgrade as it is intended: the job that runs and what it was told, what the new one is told, the plan that it runs and what of
+    that is not published yet."""
+
+    found: Deployment
+    before: JobSpec
+    after: JobSpec
+    plan: Plan
+    parts: list[Part]
+    known: Known
+
+    @property
+    def native(self) -> bool:
+        """Whether state can travel in the state backend's own format, which is quicker to write where state is large."""
+        return self.before.state_backend == self.after.state_backend == "rocksdb"
+
+
+def check(environment: Environment, intended: Intended, author: Author) -> str:
+    """Raises the reason why it would not work: InvalidSettings, InvalidPlan, Rejected, ClusterError. Returns what was tried, in words."""
+    before, after, plan = intended.before, intended.after, intended.plan
+    check_told(before, after)
+    check_models(plan, intended.parts, intended.known)
+    for finding in require_quality(environment, before.namespace, before.deployment, plan, intended.parts):
+        say(f"plan {plan.name!r}, {finding}")
+    operators = check_operators(environment, intended.found, after)
+    states = newest_states(environment, before)
+    try_migration(states.values(), after, with_parts(environment, before.namespace, intended.parts, author))
+    tried = f"state of {len(states)} of {after.partitions} shards migrated on trial"
+    return f"{tried}, {operators} operators compared" if operators else tried
+
+
+def check_told(before: JobSpec, after: JobSpec) -> None:
+    """Raises InvalidSettings. Delivery may change: a job that stops commits all that it has written, one that goes on does so itself."""
+    check_restorable(msgspec.structs.replace(before, delivery=after.delivery), after, savepoint=True)
+    if after.parallelism > min(after.partitions, MAX_PARALLELISM):
+        raise InvalidSettings(f"parallelism {after.parallelism}: telemetry has {after.partitions} partitions, and a shard is never split; "
+                              f"allowed are 1 to {min(after.partitions, MAX_PARALLELISM)}")  # fmt: skip
+
+
+def check_models(plan: Plan, parts: Iterable[Part], known: Known) -> None:
+    """Features must be what the models read, and the gate must let them pass. Raises InvalidPlan, Rejected, UnknownName."""
+    refusal = Pipeline(plan, Here(parts, known)).refusal
+    if refusal:
+        raise Rejected(f"plan {plan.name!r}: {refusal}")
+
+
+def check_operators(environment: Environment, found: Deployment, after: JobSpec) -> int:
+    """That the state of the job that runs is found again by the new one's operators, as its newest checkpoint has it; how many have
+    state, 0 where there is no checkpoint to be seen from here. Raises InvalidSettings."""
+    state = _newest_state(environment, found, after)
+    if state is None:
+        return 0
+    # Sinks: what the job before has written it commits itself, so that those of another line may begin without state.
+    check_state(state, after, leave_sinks=True)
+    return sum(operator.stateful for operator in state.operators)
+
+
+def _newest_state(environment: Environment, found: Deployment, after: JobSpec) -> StateFile | None:
+    """Flink deletes checkpoints while newer ones are made: what is gone by now is looked for once more."""
+    for last in (False, True):
+        path = newest_checkpoint(environment.checkpoints, found.job_ids)
+        if path is None:
+            return None
+        try:
+            return read_state(path.as_uri(), after.topics["telemetry"])
+        except ClusterError:
+            if last:
+                raise
+    return None
+
+
+def with_parts(environment: Environment, namespace: str, parts: Sequence[Part], author: Author) -> Definitions:
+    """All definitions, and those of parts that nobody has published yet, as if they were."""
+    definitions, when = read_definitions(environment), int(time.time() * 1000)
+    for part in parts:
+        definitions.read(definitions.position, stated(environment, namespace, part, author, when).encode(author.signer))
+    return definitions
