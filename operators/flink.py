@@ -124,6 +124,8 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self.updates: dict[str, int] = {}
         self.restored = False
         self._measure(runtime_context.get_metrics_group())
+        import onnxruntime  # noqa: F401 - now and here: with the first graph that is loaded, records would wait for it for half a second
+
         # Measured: the collector costs up to half of the decoder's rate. What is loaded by now stays.
         gc.collect()
         gc.freeze()
