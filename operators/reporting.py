@@ -52,6 +52,10 @@ class Reporter:
         assert upgrade is not None
         return self._row(event, offset, time, upgrade.epoch, upgrade.plan, "", {})
 
+    def still_retired(self, offset: int, time: int) -> Emission:
+        """Behind the record at this offset, and from some token before it on."""
+        return self._row("retired", offset, time, self._scoring.epoch, self._scoring.digest, "", {"reason": "brought back"})
+
     def _row(self, event: str, offset: int, time: int, epoch: int, plan: str, apart: str, told: dict[str, Any]) -> Emission:
         """The id is the same when the row is written again; `apart` tells rows of one event and offset from each other."""
         a = self._assignment

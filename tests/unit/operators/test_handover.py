@@ -133,6 +133,16 @@ def test_both_are_restarted_from_before_or_behind_the_token(when: str) -> None:
     assert answered(blue.out, green.out) == expected(20, 12)
 
 
+def test_a_retired_job_that_is_brought_back_says_so_once_more() -> None:
+    blue = blue_of()
+    blue.take(frame([*pumps(2, 6), handover(NEW.digest, blue.parameters.end), *pumps(2, 9)], first=6))
+    assert blue.take(frame(pumps(2, 11), first=11)) == []
+    for again in (blue.restarted(), blue.restarted()):
+        (said,) = ledger(again.take(frame(pumps(2, 13), first=13)))
+        assert (said["event"], said["generation"], said["offset"], said["reason"]) == ("retired", BLUE, 12, "brought back")
+        assert again.take(frame(pumps(2, 15), first=15)) == []
+
+
 def test_a_restart_tells_and_publishes_no_fork_again() -> None:
     green = green_of(blue_of(), NEW.digest, snapshot_every_ms=1_000_000)
     green.take(frame(pumps(2, 6), first=6))
@@ -312,7 +322,7 @@ def test_partitions_added_after_a_handover_are_greens() -> None:
     for job in (blue, green):
         job.read()
         job.take(frame(pumps(3), partition=1))
-    assert blue.out == []
+    assert events(blue.out) == ["retired"]
     assert [row["event"] for row in ledger(green.out)] == []
     assert answered(green.out) == [(n, "new", 1) for n in range(3)]
     assert blue.restarted().take(frame(pumps(3, 3), first=3, partition=1)) == []
