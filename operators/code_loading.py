@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from swapstream.models.errors import InvalidPlan, Unavailable
-from swapstream.operators.code import PREFIX, Archive, Ref, find, known
+from swapstream.operators.code import PREFIX, Archive, Ref, find, known, ref_of
 from swapstream.operators.extractors import extractors
 from swapstream.operators.extractors.base import Extractor
 from swapstream.operators.statement import NAME, NAME_RULE
@@ -39,6 +39,20 @@ def load(ref: Ref) -> type[Extractor]:
         raise InvalidPlan(f"extractor {ref.source!r}: {found}; allowed is a subclass of Extractor")
     _check(ref, thing)
     return thing
+
+
+def kinds_in(archive: Archive) -> list[type[Extractor]]:
+    """Every extractor that an archive's modules define, in the order of their names. Raises as `load` does."""
+    found = []
+    for name in archive.files:
+        module = name.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        if not name.endswith(".py") or ref_of(f"{module}:X") is None:
+            continue
+        imported = _import(Ref(module, archive.digest), archive, module)
+        for thing in vars(imported).values():
+            if isinstance(thing, type) and issubclass(thing, Extractor) and thing.__module__ == imported.__name__:
+                found.append(load(Ref(f"{module}:{thing.__qualname__}", archive.digest)))
+    return found
 
 
 def origin(kind: type[Extractor]) -> Ref | None:

@@ -207,7 +207,23 @@ def _migrated(member: Member, table: DeviceTable) -> State | None:
         return None
     arrays = table.arrays()
     columns = {column: arrays[f"{older.key}.{column}"][: len(table.names)] for column in older.columns}
-    return member.extractor.migrate(older.schema_version, columns)
+    return _migrate(member, older.schema_version, columns)
+
+
+def _migrate(member: Member, version: int, columns: State) -> State:
+    """What the extractor makes of an older version's columns. Raises InvalidDefinition, whatever its code raises."""
+    what = f"extractor {member.extractor.NAME!r}: migrate from schema version {version}"
+    try:
+        state = {column: np.asarray(array, np.float64) for column, array in member.extractor.migrate(version, columns).items()}
+    except InvalidDefinition:
+        raise
+    except Exception as error:
+        raise InvalidDefinition(f"{what}: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    devices = len(next(iter(columns.values())))
+    shapes, wanted = {column: array.shape for column, array in state.items()}, member.part.columns
+    if shapes != {column: (devices, width) for column, width in wanted.items()}:
+        raise InvalidDefinition(f"{what}: gave {shapes} for {devices} devices; allowed are columns of width {wanted}")
+    return state
 
 
 def _foreign(wanted: Layout, found: Layout) -> InvalidDefinition:

@@ -20,7 +20,7 @@ from swapstream.operators.device_store import BASE
 from swapstream.operators.extractors.base import Extractor
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.extractors.rounds import rounds_of
-from swapstream.operators.extractors.trials import START, Ran, Record, examples, frame_of, lives, run
+from swapstream.operators.extractors.trials import Ran, Record, examples, frame_of, lives, run, series
 from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 
 FIELDS = ("a", "b", "c")
@@ -158,7 +158,7 @@ def absurd(composite: Composite) -> str:
     calm = [tuple(float(place + 1) for place in range(width))] * 3
     wild = [tuple(sign * largest * (-1) ** place for place in range(width)) for sign in (1, -1)]
     with np.errstate(all="ignore"):
-        ran = run(composite, _series([*calm, *wild, *calm]), [])
+        ran = run(composite, series([*calm, *wild, *calm]), [])
     after = ran.features[[0, 1, 2, 6, 7]]
     if not np.isfinite(after).all():
         column = int(np.argwhere(~np.isfinite(after))[0, 1])
@@ -219,12 +219,7 @@ def _forgotten(composite: Composite, records: list[Record], seed: int) -> None:
 
 
 def _ordinary(composite: Composite, count: int) -> Ran:
-    return run(composite, _series(map(tuple, np.random.default_rng(0).normal(size=(count, len(composite.fields))).tolist())), [])
-
-
-def _series(rows: Iterable[tuple[float, ...]]) -> list[Record]:
-    """One device's readings, a second apart."""
-    return [Record("a", row, START + 1_000_000 * place, 1_000 + place) for place, row in enumerate(rows)]
+    return run(composite, series(map(tuple, np.random.default_rng(0).normal(size=(count, len(composite.fields))).tolist())), [])
 
 
 def _as_alone(composite: Composite, records: Sequence[Record], together: Ran, places: list[int]) -> None:

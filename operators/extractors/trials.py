@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +52,11 @@ def run(composite: Composite, records: Sequence[Record], cuts: Sequence[int] | N
     return Ran(np.concatenate([one[0] for one in found]), np.concatenate([one[1] for one in found]), table.snapshot())
 
 
+def series(rows: Iterable[Sequence[float]], device: str = "a") -> list[Record]:
+    """One device's readings, a second apart."""
+    return [Record(device, tuple(row), START + 1_000_000 * place, 1_000 + place) for place, row in enumerate(rows)]
+
+
 def examples(seed: int, width: int, most: int = 40) -> list[Record]:
     """Up to `most` records of five devices, the same each time: ordinary values and some that are not."""
     draw = np.random.default_rng(seed)
@@ -61,7 +66,8 @@ def examples(seed: int, width: int, most: int = 40) -> list[Record]:
     times = START + 700_001 * np.cumsum(draw.choice(STEPS, count))
     logged = np.cumsum(draw.choice(STEPS, count))
     devices = [str(device) for device in draw.choice(list("abcde"), count)]
-    return list(map(Record, devices, map(tuple, values.tolist()), times.tolist(), logged.tolist()))
+    rows = [tuple(row) for row in values.tolist()]
+    return list(map(Record, devices, rows, times.tolist(), logged.tolist()))
 
 
 def lives(records: Sequence[Record], retention: Retention) -> list[list[int]]:
