@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,10 +19,11 @@ from swapstream.models.golden import choose
 from swapstream.models.kinds import kind_of, scorer
 from swapstream.models.kinds.base import Fitted, Settings, Training
 from swapstream.models.lineage import array_source, lineage
-from swapstream.models.manifest import Lineage, Manifest, Structure
+from swapstream.models.manifest import Lineage, Manifest, Structure, version_of
 
 TOLERANCE = 1e-6  # equal bits are promised for one CPU family only (DESIGN, C6)
 TOLERANCE_FLOAT32 = 1e-5
+NOT_YET: Float64 = np.zeros(0)
 
 
 def train(
@@ -105,6 +106,14 @@ def pack(
     )  # fmt: skip
 
 
+def with_metrics(artifact: Artifact, metrics: Mapping[str, float]) -> Artifact:
+    """The same model, whose lineage says what it showed."""
+    said = artifact.manifest
+    made = msgspec.structs.replace(said.lineage, metrics=dict(metrics))
+    manifest = msgspec.structs.replace(said, lineage=made, v=version_of(said.structure, made, said.reference))
+    return msgspec.structs.replace(artifact, manifest=manifest)
+
+
 class _Draft(msgspec.Struct, frozen=True):
     kind: str
     name: str
@@ -147,16 +156,19 @@ def _assemble(draft: _Draft) -> Artifact:
         raise InvalidSettings(f"{draft.kind}: no training row has a finite score")
     golden = choose(draft.rows[usable], scores[usable], draft.seed)
     bitwise = divergence(loaded, golden) is None
-    artifact = _artifact(draft, threshold, bitwise, golden, loaded.score(golden))
+    artifact = _artifact(draft, threshold, bitwise, golden, loaded.score(golden), scores[draft.normal])
     check(artifact, draft.features)
     return artifact
 
 
-def _artifact(draft: _Draft, threshold: float, bitwise: bool, inputs: Float64, scores: Float64) -> Artifact:
+def _artifact(
+    draft: _Draft, threshold: float, bitwise: bool, inputs: Float64, scores: Float64, training_scores: Float64 = NOT_YET
+) -> Artifact:
     fitted = draft.fitted
     structure = Structure.of(draft.shape, draft.column, fitted.words)
+    reference = statistics.reference(draft.rows[draft.normal], training_scores)
     manifest = Manifest(
-        v=2 if structure else 1,
+        v=version_of(structure, draft.lineage, reference),
         name=draft.name,
         version=draft.version,
         kind=draft.kind,
@@ -167,7 +179,7 @@ def _artifact(draft: _Draft, threshold: float, bitwise: bool, inputs: Float64, s
         alarm_rate=draft.rate,
         tolerance=draft.tolerance,
         bitwise=bitwise,
-        reference=statistics.reference(draft.rows[draft.normal]),
+        reference=reference,
         lineage=draft.lineage,
         digest=payload_digest(fitted.parameters, fitted.graph, inputs, scores),
         structure=structure,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
+from itertools import pairwise
 
 import msgspec
 
@@ -29,21 +30,30 @@ def check_name(name: str) -> str:
 
 
 class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Where numbers came from: `kind` ("file", "array", "parameters"), its name, the SHA-256 of its bytes, rows used.
+    """Where numbers came from: `kind` ("file", "array", "parameters", "telemetry"), its name, the SHA-256 of its bytes, rows used.
 
-    "parameters": the model's numbers themselves were given, in a file of `rows` arrays.
+    "parameters": the model's numbers themselves were given, in a file of `rows` arrays. "telemetry": records of a topic's partition
+    from offset `first` to `last`, both included; the digest is that of their features.
     """
 
     kind: str
     name: str
     sha256: str
     rows: int
+    partition: int | None = None
+    first: int | None = None
+    last: int | None = None
+
+    def __str__(self) -> str:
+        where = "" if self.partition is None else f"-{self.partition} {self.first} to {self.last}"
+        return f"{self.kind} {self.name}{where}: {self.rows} rows, {self.sha256[:12]}"
 
 
 class Lineage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How a model came to be. `code_revision` and `dirty` are of the trainer's git working tree, None outside of one.
 
-    `extractor` is what made its features (name:version:digest), None when they came from elsewhere.
+    `extractor` is what made its features (name:version:digest), None when they came from elsewhere. `metrics`: what it showed on rows
+    that it was not fitted to.
     """
 
     author: str
@@ -57,14 +67,29 @@ class Lineage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defa
     libraries: dict[str, str] = {}
     parent: str | None = None
     extractor: str | None = None
+    metrics: dict[str, float] = {}
+
+
+class Distribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How numbers lie: `shares[i]` of them are above `edges[i - 1]` and at most `edges[i]`; the first and the last part have no end."""
+
+    edges: tuple[float, ...]
+    shares: tuple[float, ...]
+
+    @property
+    def sound(self) -> bool:
+        rises = all(low < high for low, high in pairwise(self.edges)) and all(map(math.isfinite, self.edges))
+        adds_up = all(share >= 0 for share in self.shares) and abs(sum(self.shares) - 1) < 1e-6
+        return bool(self.edges) and rises and adds_up and len(self.shares) == len(self.edges) + 1
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Statistics of the training features, one number a feature."""
+    """Statistics of the training rows: one number a feature, and how their scores lie, None where they were too few to tell."""
 
     median: tuple[float, ...]
     mean: tuple[float, ...]
     deviation: tuple[float, ...]
+    scores: Distribution | None = None
 
 
 class Structure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -86,10 +111,18 @@ class Structure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_de
         return None if made == cls() else made
 
 
+def version_of(structure: Structure | None, lineage: Lineage, reference: Reference) -> int:
+    """Of a manifest with these parts."""
+    if lineage.metrics or reference.scores is not None or any(source.partition is not None for source in lineage.data):
+        return 3
+    return 1 if structure is None else 2
+
+
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """A model's description. A record is anomalous when its score is greater than `threshold`.
 
-    `v`             2 where there is a `structure`, else 1, which older releases read too
+    `v`             3 where the lineage has metrics or telemetry, or the reference scores; else 2 where there is a `structure`, else 1:
+                    the oldest that has words for it (`version_of`)
     `features`      names, in the order of the columns that the model reads
     `score`         how the output becomes the score: itself, negated, or its mean squared difference to the input
     `output`        the graph's output that is read; None for native kinds
@@ -119,7 +152,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        needed = 1 if self.structure is None else 2
+        needed = version_of(self.structure, self.lineage, self.reference)
         if self.v != needed:
             self._refuse("v", self.v, str(needed))
         if not 1 <= self.version <= MAX_VERSION:
@@ -146,6 +179,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
             values = getattr(self.reference, field)
             if len(values) != len(self.features) or not all(map(math.isfinite, values)):
                 self._refuse(f"reference.{field}", values, "one finite number a feature")
+
+        if self.reference.scores is not None and not self.reference.scores.sound:
+            self._refuse("reference.scores", self.reference.scores, "rising edges, and a share for each part")
+        if not all(map(math.isfinite, self.lineage.metrics.values())):
+            self._refuse("lineage.metrics", self.lineage.metrics, "finite numbers")
 
     def _check_structure(self) -> None:
         if self.structure == Structure():

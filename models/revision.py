@@ -18,7 +18,7 @@ from swapstream.models.errors import InvalidArtifact, InvalidSettings
 from swapstream.models.gate import check
 from swapstream.models.kinds import scorer
 from swapstream.models.lineage import lineage, parameters_source
-from swapstream.models.manifest import Lineage
+from swapstream.models.manifest import Lineage, version_of
 from swapstream.models.numbers import with_numbers
 
 
@@ -53,6 +53,7 @@ def revise(
         "lineage": lineage or _lineage(parent, parameters),
         "threshold": said.threshold if threshold is None else threshold,
         "alarm_rate": None,
+        "reference": msgspec.structs.replace(said.reference, scores=None),  # those were of other numbers
     }
     draft = msgspec.structs.replace(parent, parameters=fitted.parameters, graph=fitted.graph)
     if sample is not None:
@@ -68,10 +69,11 @@ def _calibrated(draft: Artifact, sample: ArrayLike, alarm_rate: float | None) ->
         raise InvalidSettings(f"sample of {rows.shape[1]} columns; {draft.ref} takes {len(draft.manifest.features)}")
     rate = draft.manifest.alarm_rate if alarm_rate is None else alarm_rate
     rate = calibrate.ALARM_RATE if rate is None else rate
+    scores = scorer(draft).score(rows)
     return {
-        "threshold": calibrate.threshold(scorer(draft).score(rows), rate),
+        "threshold": calibrate.threshold(scores, rate),
         "alarm_rate": rate,
-        "reference": statistics.reference(rows),
+        "reference": statistics.reference(rows, scores),
     }
 
 
@@ -82,6 +84,7 @@ def _finished(draft: Artifact, changes: dict[str, Any]) -> Artifact:
         raise InvalidArtifact(f"{draft.ref}: with these parameters golden scores are not finite")
     changes["bitwise"] = divergence(loaded, draft.golden_inputs) is None
     changes["digest"] = payload_digest(draft.parameters, draft.graph, draft.golden_inputs, golden)
+    changes["v"] = version_of(draft.manifest.structure, changes["lineage"], changes["reference"])
     manifest = msgspec.structs.replace(draft.manifest, **changes)
     return msgspec.structs.replace(draft, manifest=manifest, golden_scores=golden)
 

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from swapstream.models import train
 from swapstream.models.arrays import Packed, pack_array, unpack_array
 from swapstream.models.artifact import MAX_BYTES, Artifact
+from swapstream.models.build import with_metrics
 from swapstream.models.errors import InvalidArtifact
 from swapstream.models.gate import check
 from swapstream.models.kinds import scorer
-from swapstream.models.manifest import Structure
+from swapstream.models.manifest import Source, Structure
 from tests.unit.models.examples import LINEAGE, make
 
 HERE = Path(__file__).parent
@@ -28,12 +29,22 @@ DIGESTS = {
     "onnx.v1.artifact": "4909d3b61b853fcc7dfc0ebcbcd55242c978e63aa713a98901610ab242a9992d",
     "rules.v2.artifact": "ac8c25624a12ad5cf46e6d811b7a94165e64bef18d408e4afd70c192911249ce",
     "windows.v2.artifact": "712d2ced893131239cc32c76a1a286eef5fa2d7c601f670ac899768e32324a9b",
+    "rules.v3.artifact": "a4eb64f5bb632bde0c6c44a505d29897be2dd72e90394568dd67a0377969c94b",
 }
 
 
 def integers() -> Artifact:
     """A model whose numbers are exact on every machine."""
     return train("zscore", [[0.0, 10.0], [4.0, 30.0]], ["t", "p"], name="exact", version=3, alarm_rate=0.0, lineage=LINEAGE)
+
+
+def telling() -> Artifact:
+    """One that says how its scores lie, what it showed, and of which telemetry it was made: exact on every machine."""
+    rows = [[float(i % 16), 2.0 * (i % 16)] for i in range(1, 161)]
+    made = msgspec.structs.replace(LINEAGE, data=(Source("telemetry", "t", "0" * 64, 160, 2, 10, 190),))
+    settings = {"rules": "t > 8: 2; p > 4: 0.5"}
+    artifact = train("rules", rows, ["t", "p"], name="exact", version=4, lineage=made, settings=settings)
+    return with_metrics(artifact, {"alarm_rate": 0.25, "rows": 40.0})
 
 
 def test_round_trip_is_exact(artifact: Artifact) -> None:
@@ -63,6 +74,7 @@ def test_artifacts_of_each_version_stay_readable(name: str) -> None:
 
 
 def test_encoding_does_not_drift() -> None:
+    assert telling().encode() == (HERE / "rules.v3.artifact").read_bytes()
     assert integers().encode() == (HERE / "zscore.v1.artifact").read_bytes()
     assert scorer(integers()).score(np.array([[2.0, 50.0]]))[0] == 3.0
 
