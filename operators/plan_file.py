@@ -30,7 +30,7 @@ from swapstream.models.durations import milliseconds
 from swapstream.models.errors import InvalidPlan
 from swapstream.models.schema import Schema
 from swapstream.models.yaml_file import read_mapping
-from swapstream.operators.code import pinned, register
+from swapstream.operators.code import pinned, refs_in, register
 from swapstream.operators.code import read as read_code
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.extractors.contract import trial
@@ -90,6 +90,12 @@ class PlanFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def schemas(self) -> tuple[str, ...]:
         return (self.schema,) if isinstance(self.schema, str) else self.schema
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """Of the archives of users' code that its extractors are in."""
+        specs = self.extractor.values() if isinstance(self.extractor, dict) else [self.extractor]
+        return frozenset(ref.digest for spec in specs for ref in refs_in(spec))
 
     def every_route(self) -> tuple[RouteFile, ...]:
         """The routes, with roles at the top level as the last one. Raises InvalidPlan."""
