@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict, UnknownName
 from swapstream.scripts.access import require
 from swapstream.scripts.at_risk import refuse_old
+from swapstream.scripts.code import ship
 from swapstream.scripts.console import err
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Environment
@@ -32,19 +34,22 @@ PATIENCE = 120.0
 
 
 class Submission:
-    """One deployment about to start. `restore`: a path, a URI, `latest`, or None for no state. Raises UnknownName, ClusterError."""
+    """One deployment about to start. `restore`: a path, a URI, `latest`, or None for no state. `code`: digests of users' code that is
+    sent along. Raises UnknownName, ClusterError."""
 
-    def __init__(self, environment: Environment, deployment: Deployment, restore: str | None) -> None:
+    def __init__(self, environment: Environment, deployment: Deployment, restore: str | None, code: Sequence[str] = ()) -> None:
         self.environment, self.deployments, self.flink = environment, Deployments(environment), FlinkCommandLine(environment)
         earlier = self.deployments.find(deployment.name)
         self.deployment = _after(earlier, deployment) if earlier else deployment
         self.restore: Restore | None = restore_of(environment, self.flink, self.deployment, restore) if restore else None
         self.job_id = new_job_id()
+        self.code = tuple(code)
 
     def arguments(self) -> list[str]:
         bundle = self.deployment.bundle
         return self.flink.arguments(self.deployment.job, self.deployments.spec(self.deployment.name), self.deployment.parallelism,
-                                    self.job_id, self.restore.uri if self.restore else None, Path(bundle) if bundle else None)  # fmt: skip
+                                    self.job_id, self.restore.uri if self.restore else None, Path(bundle) if bundle else None,
+                                    code=self.code)  # fmt: skip
 
     def shell_line(self) -> str:
         return self.flink.shell_line(self.arguments())
@@ -55,16 +60,24 @@ class Submission:
         Raises SwapstreamError.
         """
         with self.deployments.lock(self.deployment.name):
-            self._check()
-            state = self._state(delivery, force) if self.restore else None
-            if state:  # what its sinks left to be committed, sinks of the same line commit
-                self.deployment = msgspec.structs.replace(self.deployment, line=state.line)
-            offsets = start_offsets(self.environment, self._told("", 0, {}, delivery).group, start)
+            offsets = self._begin(start, delivery, force)
             plan, definitions = publish_plan(self.environment, self.deployment.namespace, plan_file, author)
-            told = self._told(plan.digest, definitions.position, offsets, delivery)
-            told.write(self.deployments.spec(self.deployment.name))
-            self._run()
-        return {"deployment": self.deployment.full_name, "job": self.job_id, "plan": plan.name, "plan_digest": plan.digest,
+            row = self._go(self._told(plan.digest, definitions.position, offsets, delivery))
+        return row | {"plan": plan.name, "plan_digest": plan.digest}
+
+    def _begin(self, start: Start, delivery: Any, force: bool) -> dict[int, int]:
+        """Where to begin, when everything is as it must be."""
+        self._check()
+        state = self._state(delivery, force) if self.restore else None
+        if state:  # what its sinks left to be committed, sinks of the same line commit
+            self.deployment = msgspec.structs.replace(self.deployment, line=state.line)
+        return start_offsets(self.environment, self._told("", 0, {}, delivery).group, start)
+
+    def _go(self, told: JobSpec) -> dict[str, Any]:
+        ship(self.environment, told.code)
+        told.write(self.deployments.spec(self.deployment.name))
+        self._run()
+        return {"deployment": self.deployment.full_name, "job": self.job_id,
                 "restored": self.restore.uri if self.restore else None, "generation": told.generation}  # fmt: skip
 
     def _run(self) -> None:
@@ -109,14 +122,17 @@ class Submission:
                 raise Conflict(f"deployment {found.full_name} runs already, as job {job_id}; "
                                f"`swapstream cancel {found.name}` first, or choose another --deployment")  # fmt: skip
         require_slots(self.flink, found.parallelism)
-        require(self.environment, found.name)
+        self._check_topics()
+
+    def _check_topics(self) -> None:
+        require(self.environment, self.deployment.name)
         there = existing_topics(self.environment)
         missing = [topic.name for topic in self.environment.topics.by_role().values() if topic.name not in there]
         if missing:
             raise UnknownName(f"topics {', '.join(missing)} do not exist; `swapstream topics` creates them")
 
     def _told(self, plan: str, end: int, offsets: dict[int, int], delivery: Any) -> JobSpec:
-        return first_spec(self.environment, self.deployment, plan, end, offsets, delivery)
+        return first_spec(self.environment, self.deployment, plan, end, offsets, delivery, self.code)
 
 
 def _after(earlier: Deployment, wanted: Deployment) -> Deployment:
