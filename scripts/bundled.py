@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -45,13 +46,14 @@ def load_bundle(directory: Path) -> Bundle:
         raise InvalidSettings(f"{directory}/bundle.json: {error}") from error
 
 
-def run_options(directory: Path, job: str) -> list[str]:
-    """The options that send a job with its bundle: workers run the archive's Python, and every class comes out of the jar.
+def run_options(directory: Path, job: str, code: Sequence[str] = ()) -> list[str]:
+    """The options that send a job with its bundle, and with archives of users' code: workers run the archive's Python, and every class
+    comes out of the jar.
 
     Raises InvalidSettings.
     """
     load_bundle(directory)
     files = bundle_files(directory)
     return ["-pyclientexec", sys.executable, "-pyexec", f"{UNPACKED}/bin/python3",
-            "-pyarch", f"{files['python'].as_uri()}#{UNPACKED}", "-pyfs", files["code"].as_uri(),
+            "-pyarch", f"{files['python'].as_uri()}#{UNPACKED}", "-pyfs", ",".join([files["code"].as_uri(), *code]),
             "-j", str(files["jar"]), "-pym", f"swapstream.jobs.{job}"]

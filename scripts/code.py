@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from swapstream.models.errors import InvalidSettings
 from swapstream.models.folders import LocalFolder, folder
 from swapstream.operators.code import Archive, find, look_in, read, register
 from swapstream.operators.plan import Plan
@@ -27,15 +28,19 @@ def archives_of(plan: Plan) -> list[Archive]:
     return [find(digest) for digest in plan.code]
 
 
-def ship(environment: Environment, digests: Iterable[str]) -> list[Path]:
-    """The files that `flink run` sends to workers: each archive in <directory>/jobs/code, and in the store. Raises Unavailable."""
-    sent = LocalFolder(environment.jobs / "code")
-    paths = []
+def ship(environment: Environment, digests: Iterable[str]) -> None:
+    """Put archives where `flink run` takes them from, and into the store. Raises Unavailable."""
     for archive in map(find, digests):
         keep(environment, archive)
-        sent.put(archive.name, archive.encode())
-        paths.append(environment.jobs / "code" / archive.name)
-    return paths
+        LocalFolder(environment.jobs / "code").put(archive.name, archive.encode())
+
+
+def shipped(environment: Environment, digests: Iterable[str]) -> list[str]:
+    """The files that `flink run` sends to workers, as URIs. Raises InvalidSettings."""
+    found = [(environment.jobs / "code" / f"code-{digest}.zip").as_uri() for digest in digests]
+    if any("," in uri for uri in found):
+        raise InvalidSettings(f"directory {environment.path}: Flink takes no comma in the path of what is sent along")
+    return found
 
 
 def keep(environment: Environment, archive: Archive) -> None:

@@ -9,13 +9,16 @@ import subprocess
 import tempfile
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
+from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, UnknownName
 from swapstream.scripts.bundled import run_options
+from swapstream.scripts.code import shipped
 from swapstream.scripts.environment import JARS, ROOT, Environment
 from swapstream.scripts.flink_rest import ENDED, FlinkRest
 from swapstream.scripts.rendering import flink_home, job_settings, process_environment
@@ -69,22 +72,27 @@ class FlinkCommandLine:
         self.rest = FlinkRest(environment.flink.url)
 
     def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: str | Path | None = None,
-                  bundle: Path | None = None, leave_sinks: bool = False) -> list[str]:
+                  bundle: Path | None = None, leave_sinks: bool = False, code: Sequence[str] | None = None) -> list[str]:
         """The whole `flink run` command. `restore` is a URI, or a file in which there will be one: the job's graph is built, and the
         job submitted as soon as it is there. With `leave_sinks` state that no operator claims is left behind: only that of sinks may
-        be (`swapstream.scripts.state_check`). Raises UnknownName, ClusterError, InvalidSettings."""
+        be (`swapstream.scripts.state_check`). `code`: digests of users' code that is sent along, None: as the specification says.
+
+        Raises UnknownName, ClusterError, InvalidSettings.
+        """
         if job not in JOBS:
             raise UnknownName(f"job {job!r}; known: {', '.join(JOBS)}")
+        sent = shipped(self.environment, (JobSpec.read(spec).code if spec.is_file() else ()) if code is None else code)
         later = ["--restore-from", str(restore)] if isinstance(restore, Path) else []
         now = ["-s", restore, *(["-n"] if leave_sinks else [])] if isinstance(restore, str) else []
         left = ["-Dexecution.state-recovery.ignore-unclaimed-state=true"] if leave_sinks and later else []
         return [str(flink_home() / "bin" / "flink"), "run", "-d", f"-D$internal.pipeline.job-id={job_id}", *self._elsewhere(),
                 *left, *now, "-p", str(parallelism),
-                *(run_options(bundle, job) if bundle else self._here(job)), "--spec", str(spec), *later]
+                *(run_options(bundle, job, sent) if bundle else self._here(job, sent)), "--spec", str(spec), *later]
 
-    def _here(self, job: str) -> list[str]:
-        """Workers on this machine find everything where it lies."""
-        return ["-C", connector().as_uri(), "-C", python_jar().as_uri(), "-py", str(JOBS[job])]
+    def _here(self, job: str, sent: Sequence[str]) -> list[str]:
+        """Workers on this machine find everything where it lies, but for users' code."""
+        more = ["-pyfs", ",".join(sent)] if sent else []
+        return ["-C", connector().as_uri(), "-C", python_jar().as_uri(), *more, "-py", str(JOBS[job])]
 
     def _elsewhere(self) -> list[str]:
         """Where somebody else's cluster is, and what the configuration of ours says about jobs."""

@@ -6,6 +6,7 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError
 from swapstream.operators.assignment import Upgrade
 from swapstream.operators.plan import Plan
+from swapstream.scripts.code import ship
 from swapstream.scripts.compatibility import Intended
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.history import next_epoch
@@ -26,7 +27,9 @@ def intend(order: UpgradeOrder, mode: Mode, flink: JobOperator) -> Intended:
     generation = deployments.next_generation(order.deployment)
     upgrade = Upgrade(mode, plan.digest, next_epoch(known.history))
     line = generation if mode == "handover" else before.line
-    after = next_spec(environment, before, order.settings, generation, line, known.definitions.position, upgrade)
+    code = sorted({*plan.code, *known.plan(known.in_force.plan).code})  # so that a swap may go back
+    ship(environment, code)
+    after = next_spec(environment, before, order.settings, generation, line, known.definitions.position, upgrade, code)
     return Intended(deployments.require(order.deployment), before, after, plan, parts, known)
 
 

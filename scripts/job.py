@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from swapstream.operators.plan_file import load_plan_file
+from swapstream.scripts.code import archives
 from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.deployments import Deployment, Deployments, check_name
 from swapstream.scripts.environment import Environment, load_environment
@@ -31,17 +33,21 @@ from swapstream.scripts.upgrade_progress import ProgressFile
 @click.option("--from", "restore", help="Resume state: a checkpoint's or savepoint's directory (or URI), or `latest` of both.")
 @click.option("--force", is_flag=True, help="Resume state that is so old that output was lost; the offsets at risk are said.")
 @click.option("--bundle", type=click.Path(file_okay=False), help="Send this bundle along (`swapstream bundle`): workers need nothing else.")
+@click.option("--code", "code", multiple=True, type=click.Path(), metavar="FILE",
+              help="Send this file or package along as well, beside the plan's code: a later swap may use it.")
 @click.option("--why", default="", help="The reason, for the ledger.")
 @click.option("--dry-run", is_flag=True, help="Print the exact `flink run` line and change nothing.")
 @json_option
 @click.pass_obj
-def submit_command(name: str, job: str, plan_file: str, deployment: str | None, parallelism: int | None, delivery: Any, start: Start,
-                   restore: str | None, force: bool, bundle: str | None, why: str, dry_run: bool, as_json: bool) -> None:  # fmt: skip
+def submit_command(name: str, job: str, plan_file: str, deployment: str | None, parallelism: int | None, delivery: Any,
+                   start: Start, restore: str | None, force: bool, bundle: str | None, code: Sequence[str], why: str, dry_run: bool,
+                   as_json: bool) -> None:  # fmt: skip
     """Publish a plan and run JOB (detect) under it; returns when every task runs."""
     environment = load_environment(name)
-    found = Deployment(environment.job.namespace, check_name(deployment or load_plan_file(plan_file).name), job,
+    plan = load_plan_file(plan_file)
+    found = Deployment(environment.job.namespace, check_name(deployment or plan.name), job,
                        parallelism or environment.job.parallelism, bundle=str(Path(bundle).resolve()) if bundle else None)
-    submission = Submission(environment, found, restore)
+    submission = Submission(environment, found, restore, sorted({*plan.digests, *(archive.digest for archive in archives(code))}))
     if dry_run:
         click.echo(submission.shell_line())
         return

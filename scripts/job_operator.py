@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -20,9 +21,12 @@ class JobOperator(Protocol):
     rest: FlinkRest
 
     def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: str | Path | None = None,
-                  bundle: Path | None = None, leave_sinks: bool = False) -> list[str]:  # fmt: skip
-        """The command that starts a job: `restore` is the URI of the state to begin from, or a file in which there will be one. Changes
-        nothing. Raises UnknownName, InvalidSettings."""
+                  bundle: Path | None = None, leave_sinks: bool = False, code: Sequence[str] | None = None) -> list[str]:  # fmt: skip
+        """The command that starts a job: `restore` is the URI of the state to begin from, or a file in which there will be one; `code`
+        digests of users' code that is sent along, None: those that the specification names. Changes nothing.
+
+        Raises UnknownName, InvalidSettings.
+        """
 
     def shell_line(self, arguments: list[str]) -> str:
         """The command as it could be typed."""

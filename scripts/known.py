@@ -12,6 +12,7 @@ from swapstream.operators.definitions import Definitions
 from swapstream.operators.plan import Pin, Plan
 from swapstream.operators.statement import digest_of
 from swapstream.operators.update import Update
+from swapstream.scripts.code import look_into
 from swapstream.scripts.derive import with_champion
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.history import Step, before, history, in_force
@@ -101,5 +102,6 @@ class Known:
 
 def known_of(environment: Environment, namespace: str, deployment: str) -> Known:
     """What a deployment runs and ran, as of now. Raises ClusterError."""
+    look_into(environment)
     submitted = submitted_plan(environment, namespace, deployment)
     return Known(read_definitions(environment), namespace, deployment, submitted, Store(environment.store))

@@ -9,6 +9,7 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -66,7 +67,7 @@ class KubernetesJobs:
         )  # fmt: skip
 
     def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: str | Path | None = None,
-                  bundle: Path | None = None, leave_sinks: bool = False) -> list[str]:  # fmt: skip
+                  bundle: Path | None = None, leave_sinks: bool = False, code: Sequence[str] | None = None) -> list[str]:  # fmt: skip
         """The command that applies the job, with the parallelism that its specification names. `restore` is a URI, or a file in which
         there will be one: it is waited for."""
         application = self.application(job, spec, job_id, restore, bundle, leave_sinks)

@@ -25,6 +25,7 @@ from swapstream.operators.scores import decode_scores
 from swapstream.operators.snapshots import Published
 from swapstream.operators.verification import COMPARED, Span, Verification, Verified
 from swapstream.scripts import kafka
+from swapstream.scripts.code import look_into
 from swapstream.scripts.console import progress, say
 from swapstream.scripts.environment import Delivery, Environment
 from swapstream.scripts.reading import Reading
@@ -107,6 +108,7 @@ class Replay:
         usual = self._spec.delivery if self._spec else environment.job.delivery
         self._repeats = (delivery or usual) == "at_least_once"
         self._definitions = Recorded()
+        look_into(environment)
         objects = Objects(str(environment.store), environment.models.allowed)
         self._pipelines = Pipelines(self._definitions, namespace, objects)
         self._tolerances = Tolerances(self._definitions, namespace, objects, tolerance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,24 +14,27 @@ from swapstream.scripts.environment import Environment
 from swapstream.scripts.upgrade_order import Settings
 
 
-def first_spec(environment: Environment, deployment: Deployment, plan: str, end: int, offsets: dict[int, int], delivery: Any) -> JobSpec:
-    """Of a job that begins with the plan of that digest, `parameters` having been written to `end`."""
+def first_spec(
+    environment: Environment, deployment: Deployment, plan: str, end: int, offsets: dict[int, int], delivery: Any, code: Sequence[str] = ()
+) -> JobSpec:
+    """Of a job that begins with the plan of that digest, `parameters` having been written to `end`; `code`: digests of what is sent."""
     return JobSpec(
         job=deployment.job, namespace=deployment.namespace, deployment=deployment.name, plan=plan, parameters_end=end,
         partitions=len(offsets), start_offsets=offsets, parallelism=deployment.parallelism, generation=deployment.generation,
-        line=deployment.line, **of_environment(environment, delivery, environment.job.state_backend, None),
+        line=deployment.line, code=tuple(code), **of_environment(environment, delivery, environment.job.state_backend, None),
     )  # fmt: skip
 
 
 def next_spec(
-    environment: Environment, before: JobSpec, settings: Settings, generation: int, line: int, end: int, upgrade: Upgrade
-) -> JobSpec:
+    environment: Environment, before: JobSpec, settings: Settings, generation: int, line: int, end: int, upgrade: Upgrade,
+    code: Sequence[str] = (),
+) -> JobSpec:  # fmt: skip
     """Of a job that takes over from one that was told `before`: plan and offsets of its beginning stay the deployment's."""
     told = of_environment(environment, settings.delivery or before.delivery, settings.state_backend or environment.job.state_backend,
                           settings.frame_ms)  # fmt: skip
     return msgspec.structs.replace(
         before, **told, parameters_end=end, parallelism=settings.parallelism or before.parallelism, generation=generation, line=line,
-        upgrade=upgrade,
+        upgrade=upgrade, code=tuple(code),
     )  # fmt: skip
 
 

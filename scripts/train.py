@@ -97,7 +97,8 @@ def train_command(environment: str, kind: str, file: str, name: str, columns: Co
 @click.pass_obj
 def pack_command(environment: str, model: str, sample: str, name: str | None, features: str | None, score: str | None,
                  output: str | None, column: int | None, version: int | None, plan: str | None, schema: str | None,
-                 extractors: Sequence[str], code: Sequence[str], alarm_rate: float | None, threshold: float | None, seed: int, as_json: bool) -> None:
+                 extractors: Sequence[str], code: Sequence[str], alarm_rate: float | None, threshold: float | None, seed: int,
+                 as_json: bool) -> None:
     """Make an artifact of the ONNX graph in MODEL and put it into the store.
 
     The graph takes all features as one input, [n, F] or [n, 1, F], or windows [n, T, F], and yields a score a row, the
