@@ -54,7 +54,7 @@ class Tables:
         for part in sorted(after.inputs.values(), key=lambda one: one.schema.name not in left):
             source = _source(part, before, left, after)
             table = left.pop(source) if source else None
-            found[part.schema.name] = _carried(part, table) if table is not None else part.new_table()
+            found[part.schema.name] = part.extractor.carry(table) if table is not None else part.new_table()
             if source != part.schema.name:
                 found[part.schema.name].needs_rebase = True
         made = Tables({name: found[name] for name in after.inputs})
@@ -102,21 +102,6 @@ def entries_of(tables: dict[str, bytes] | bytes | None) -> dict[str, bytes]:
     if isinstance(tables, bytes):
         return {BASE: tables}
     return {f"{schema}{SEPARATOR}{BASE}": table for schema, table in (tables or {}).items()}
-
-
-def _carried(part: LoadedInput, table: DeviceTable) -> DeviceTable:
-    """The table for another extractor's. Raises InvalidDefinition, whatever users' code raises."""
-    before = table.layout.parts
-    try:
-        return part.extractor.carry(table)
-    except Exception as error:
-        versions = {one.name: one.schema_version for one in before}
-        older = [one for one in part.extractor.layout.parts if versions.get(one.name, one.schema_version) < one.schema_version]
-        which = ", ".join(f"extractor {one.name!r}: from schema version {versions[one.name]} to {one.schema_version}" for one in older)
-        raise InvalidDefinition(
-            f"state of devices of schema {part.schema.name!r} can't be migrated ({which or part.extractor.ref}): "
-            f"{type(error).__name__}: {error}"
-        ) from error
 
 
 def _by_schema(entries: Mapping[str, bytes], schemas: tuple[str, ...]) -> dict[str, dict[str, bytes]]:

@@ -15,18 +15,17 @@ BLUE, GREEN = 1, 2
 
 
 class Job:
-    """One partition of one job. `out` is all that it sent, `state` what is kept of it; `read`: it has read `parameters` to the end."""
+    """One partition of one job. `out` is all that it sent, `state` what is kept of it; `read`: it has read `parameters` to there."""
 
     def __init__(
-        self, parameters: Parameters, plan: str, generation: int, state: Stored | None = None, read: bool = True, **assigned: Any
+        self, parameters: Parameters, plan: str, generation: int, state: Stored | None = None, read: int | None = None, **assigned: Any
     ) -> None:
         self._told: dict[str, Any] = {"plan": plan, "generation": generation, "partitions": 1, **assigned}
         self.parameters = parameters
         self.worker = Worker(parameters, **{"end": parameters.end, **self._told})
         self.out: list[Emission] = []
         self.state = state.copy() if state else Stored()
-        if read:
-            parameters.read(self.worker.definitions)
+        parameters.read(self.worker.definitions, read)
         self.state.restore(self.worker.shard)
 
     @property

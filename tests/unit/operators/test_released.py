@@ -52,11 +52,11 @@ def test_it_holds_until_it_is_released_and_begins_at_the_first_held_record() -> 
 @pytest.mark.parametrize("began", [True, False], ids=["migrated", "unread"])
 def test_it_holds_over_a_restart(began: bool) -> None:
     blue = stopped()
-    green = upgraded(blue, read=began)
+    known = blue.parameters.publish(deployable("another"))
+    green = upgraded(blue, read=known - (not began))
     green.take(frame(pumps(2, 6), first=6))
-    assert green.state.head is not None
-    again = green.restarted(read=True)
-    assert events(again.take(frame(pumps(2, 8), first=8))) == []
+    again = green.restarted()
+    assert again.take(frame(pumps(2, 8), first=8)) == []
     assert events(again.read()) == ([] if began else ["restored"])
     release(again)
     third = again.restarted()
@@ -96,7 +96,7 @@ def test_another_arrival_is_no_release() -> None:
     assert green.shard.holding
     release(green, 2)
     green.read()
-    assert answered(green.out) == [(6, "new", 2), (7, "new", 2)]
+    assert answered(blue.out, green.out)[6:] == [(6, "new", 2), (7, "new", 2)]
 
 
 def test_a_swap_that_came_between_the_order_and_the_stop_begins_nothing_either() -> None:
@@ -106,7 +106,7 @@ def test_a_swap_that_came_between_the_order_and_the_stop_begins_nothing_either()
     assert green.shard.holding
     release(green, 2)
     green.read()
-    assert answered(green.out) == [(6, "new", 2), (7, "new", 2)]
+    assert answered(blue.out, green.out)[5:] == [(6, "new", 2), (7, "new", 2)]
 
 
 def test_what_came_after_the_release_is_followed_at_once() -> None:
@@ -116,7 +116,7 @@ def test_what_came_after_the_release_is_followed_at_once() -> None:
     release(green, 2, THIRD.digest)
     green.parameters.read(green.worker.definitions)
     green.take(frame(pumps(2, 6), first=6))
-    assert answered(green.out) == [(6, "third", 2), (7, "third", 2)]
+    assert answered(blue.out, green.out)[6:] == [(6, "third", 2), (7, "third", 2)]
 
 
 def test_a_shard_without_state_is_woken_holds_and_begins() -> None:
@@ -129,7 +129,7 @@ def test_a_shard_without_state_is_woken_holds_and_begins() -> None:
     green.take(frame(pumps(2, 21), first=21, partition=3))
     assert events(green.out) == ["restored", "activated"]
     assert answered(green.out) == [(21, "new", 4), (22, "new", 4)]
-    late = upgraded(Job(parameters, OLD.digest, BLUE), epoch=4, partition=5)
+    late = upgraded(Job(parameters, OLD.digest, BLUE), epoch=4, partition=5, end=parameters.end - 1)
     late.take(frame(pumps(2), partition=5))
     assert events(late.out) == ["activated"]
 
