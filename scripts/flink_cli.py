@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 import uuid
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +24,7 @@ from swapstream.scripts.environment import JARS, ROOT, Environment
 from swapstream.scripts.flink_rest import ENDED, FlinkRest
 from swapstream.scripts.rendering import flink_home, job_settings, process_environment
 
-JOBS = {"detect": ROOT / "jobs" / "detect.py"}
+JOBS = {job: ROOT / "jobs" / f"{job}.py" for job in ("detect", "rekey")}
 
 
 class Client:
@@ -32,6 +33,7 @@ class Client:
     def __init__(self, arguments: list[str], variables: dict[str, str], log: Path, what: str = "flink run") -> None:
         self._arguments, self._log, self._what = arguments, log, what
         self._output = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        weakref.finalize(self, self._output.close)
         try:
             self._process = subprocess.Popen(arguments, env=variables, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self._output,
                                              stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
