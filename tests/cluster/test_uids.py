@@ -39,7 +39,7 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.jobs.uids import set_uids
 spec = JobSpec.read(Path(sys.argv[1]))
 detect.environment(spec).add_jars(*sys.argv[2:])
-print(json.dumps(set_uids(detect.build(spec))))
+print(json.dumps(set_uids(detect.build(spec), spec.line)))
 """
 
 
@@ -62,3 +62,9 @@ def test_detects_uids_never_change(tmp_path: Path) -> None:
     renamed = {role: f"other-{name}" for role, name in topics.items()}
     other = JobSpec("detect", "test", "b", "1" * 64, 9, "127.0.0.1:1", renamed, 2, {0: 5, 1: 7}, 1, "at_least_once", 50)
     assert uids_of(other, tmp_path) == UIDS
+
+
+def test_a_job_that_takes_over_has_a_sink_of_its_own_and_nothing_else(tmp_path: Path) -> None:
+    topics = {role: topic.name for role, topic in Topics().by_role().items()}
+    spec = JobSpec("detect", "prod", "a", "0" * 64, 0, "127.0.0.1:1", topics, 4, dict.fromkeys(range(4), 0), generation=3, line=3)
+    assert uids_of(spec, tmp_path) == sorted("output-sink-3" if uid == "output-sink" else uid for uid in UIDS)

@@ -9,6 +9,7 @@ import pytest
 
 from swapstream.jobs.spec import JobSpec, check_restorable
 from swapstream.models.errors import InvalidSettings
+from swapstream.operators.assignment import Upgrade
 
 SPEC = JobSpec("detect", "prod", "pumps", "d" * 64, 7, "localhost:9092", {"telemetry": "t"}, 2, {0: 5, 1: 0})
 
@@ -54,7 +55,8 @@ def test_a_specification_of_before_the_settings_of_latency_and_state_is_read(tmp
     path = tmp_path / "spec.json"
     SPEC.write(path)
     older = msgspec.json.decode(path.read_bytes())
-    for setting in ("buffer_timeout_ms", "bundle_ms", "state_backend", "kafka", "store", "store_prefixes"):
+    for setting in ("buffer_timeout_ms", "bundle_ms", "state_backend", "kafka", "store", "store_prefixes", "generation", "line",
+                    "upgrade", "code"):  # fmt: skip
         del older[setting]
     path.write_bytes(msgspec.json.encode(older))
     assert JobSpec.read(path) == SPEC
@@ -84,3 +86,20 @@ def test_everything_else_may_change() -> None:
     check_restorable(ONE, other, savepoint=False)
     check_restorable(ONE, msgspec.structs.replace(ONE, state_backend="rocksdb"), savepoint=True)
     check_restorable(msgspec.structs.replace(ONE, delivery="at_least_once"), ONE, savepoint=False)
+
+
+def test_jobs_side_by_side_share_neither_group_nor_transactions() -> None:
+    second = msgspec.structs.replace(SPEC, line=2, generation=3)
+    assert (SPEC.group, SPEC.transactions) == ("prod.pumps", "swapstream.prod.pumps.output")
+    assert (second.group, second.transactions) == ("prod.pumps.2", "swapstream.prod.pumps.output.2")
+    assert second.name == SPEC.name
+
+
+def test_an_upgrade_is_read_back(tmp_path: Path) -> None:
+    path = tmp_path / "spec.json"
+    upgrading = msgspec.structs.replace(SPEC, generation=3, upgrade=Upgrade("handover", "e" * 64, 4))
+    upgrading.write(path)
+    assert JobSpec.read(path) == upgrading
+    path.write_text(path.read_text().replace('"handover"', '"magic"'))
+    with pytest.raises(InvalidSettings, match="magic"):
+        JobSpec.read(path)

@@ -44,3 +44,18 @@ def test_one_at_arrival_says_where_in_no_partition() -> None:
     assert not cut.covers(0, 10**9)
     with pytest.raises(InvalidDefinition, match="it can't have offsets"):
         Cut.decode(msgspec.structs.replace(cut, offsets={0: 1}).encode())
+
+
+def test_a_handover_says_which_jobs_answer_before_and_behind_it() -> None:
+    cut = msgspec.structs.replace(CUT, predecessor=0, successor=2)
+    assert Cut.decode(cut.encode()) == cut
+    assert (cut.handover, CUT.handover) == (True, False)
+    with pytest.raises(InvalidDefinition, match="it can't be a handover"):
+        Cut.decode(msgspec.structs.replace(cut, offsets={}, arrival=True).encode())
+
+
+def test_what_is_no_handover_is_written_as_ever() -> None:
+    assert msgspec.msgpack.decode(CUT.encode()).keys() == {
+        "namespace", "deployment", "epoch", "plan", "topic", "offsets", "v", "arrival",
+    }  # fmt: skip
+    assert msgspec.msgpack.decode(CUT.encode())["v"] == 2

@@ -108,6 +108,12 @@ def test_parts_are_small_and_come_together_in_any_order() -> None:
     assert (found.state, found.about.offset) == (state, 7)
 
 
+def test_jobs_of_two_generations_publish_under_keys_of_their_own() -> None:
+    (one,), (two,) = about(b"state"), parts_of(b"state", "prod", "detect", "telemetry", 0, 7, 1, "p", 5, "cut", 2)
+    assert (one.key, two.key) == ("prod/detect/telemetry/0/7/0", "prod/detect/2/telemetry/0/7/0")
+    assert decode_part(two.encode()).generation == 2
+
+
 def test_parts_of_two_writings_of_a_snapshot_are_not_mixed() -> None:
     """At least once: the same offset may be published twice, by other bytes that mean the same."""
     first, second = about(b"a" * 600_000), about(b"b" * 600_000)

@@ -35,6 +35,12 @@ def test_what_an_update_carries_is_signed_with_the_rest() -> None:
     assert not envelope.signed_by(Signer.new().public, "token")
 
 
+def test_tokens_that_name_no_job_are_written_as_ever() -> None:
+    said = msgspec.msgpack.decode(Token.open(TOKEN)[1].signed)
+    assert not {"generation", "predecessor"} & said.keys()
+    assert Token.decode(token(3, "d" * 64, 17, kind="handover", generation=2)).predecessor == 0
+
+
 def test_no_reading_starts_like_a_token() -> None:
     assert TOKEN[:1] == FIRST_BYTE
     assert FIRST_BYTE not in {payload[:1] for payload in (b"", reading(), json.dumps({"device": "Á"}).encode())}

@@ -97,6 +97,41 @@ def test_another_deployments_epochs_do_not_count(environment: Environment, topic
     assert swap(environment, "prod", "d", FIRST.digest, ME).cut.epoch == 1
 
 
+def test_a_handover_names_both_jobs_in_tokens_map_and_ledger(environment: Environment, topics: Topics) -> None:
+    swap(environment, "prod", "d", FIRST.digest, ME)
+    with controller(environment) as one:
+        done = one.handover(SECOND.digest, 1, 2, 2)
+    found = [token for _, token in tokens(environment, topics)][3:]
+    assert [(token.kind, token.predecessor, token.generation, token.epoch) for token in found] == [("handover", 1, 2, 2)] * 3
+    assert read_definitions(environment).cuts("prod", "d")[-1] == done.cut
+    assert (done.cut.predecessor, done.cut.successor, done.cut.plan) == (1, 2, SECOND.digest)
+    row = ledger_row(topics.records[environment.topics.ledger.name][-1])
+    assert (row["event"], row["epoch"], row["generation"]) == ("accepted", 2, 2)
+
+
+def test_a_handover_is_written_once_whatever_came_behind_it(environment: Environment, topics: Topics) -> None:
+    with controller(environment) as one:
+        done = one.handover(SECOND.digest, 0, 1, 1)
+    swap(environment, "prod", "d", FIRST.digest, ME)
+    with controller(environment) as other:
+        assert other.handed_over(1) == done.cut
+        assert other.handover(SECOND.digest, 0, 1, 1) == Swapped(done.cut, False)
+        assert other.handed_over(2) is None
+
+
+def test_a_handover_from_an_epoch_that_is_past_is_refused(environment: Environment, topics: Topics) -> None:
+    swap(environment, "prod", "d", FIRST.digest, ME)
+    with controller(environment) as one, pytest.raises(Conflict, match="is in epoch 1 by now, and generation 2 was started to go on from"):
+        one.handover(SECOND.digest, 1, 2, 1)
+    assert events(environment, topics) == [("accepted", 1)]
+
+
+def test_one_job_can_be_asked(environment: Environment, topics: Topics) -> None:
+    with controller(environment) as one:
+        one.prepare(SECOND.digest, 7)
+    assert [(token.kind, token.generation, token.predecessor) for _, token in tokens(environment, topics)] == [("prepare", 7, 0)] * 3
+
+
 def test_preparing_changes_nothing_but_asks_every_shard(environment: Environment, topics: Topics) -> None:
     with controller(environment) as one:
         asked = one.prepare(SECOND.digest)
