@@ -1,4 +1,4 @@
-"""Which operators of `detect` have state, by uid: a savepoint has these and no others. No Flink here; uids.py gives the uids."""
+"""Which operators of a job have state, by uid: a savepoint has these and no others. No Flink here; uids.py gives the uids."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ def sink_uid(line: int) -> str:
     return f"{OUTPUT_SINK}-{line}" if line else OUTPUT_SINK
 
 
-def stateful_uids(line: int = 0) -> frozenset[str]:
+BESIDE_THE_SINK = {
+    "detect": frozenset({"telemetry-source", "telemetry-windowaggregate", "parameters-source", "shard", "ledger-sink"}),
+    "rekey": frozenset({"telemetry-source"}),
+}
+
+
+def stateful_uids(line: int = 0, job: str = "detect") -> frozenset[str]:
     """Of a job of this line."""
-    return frozenset({"telemetry-source", "telemetry-windowaggregate", "parameters-source", "shard", "ledger-sink", sink_uid(line)})
+    return BESIDE_THE_SINK[job] | {sink_uid(line)}

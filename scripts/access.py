@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -51,10 +51,10 @@ def rights(environment: Environment, operations: Mapping[str, tuple[str, ...]] =
             Right("transactional id", f"swapstream.controller.{space}.", ("Write",), prefixed=True)]
 
 
-def require(environment: Environment, deployment: str) -> None:
-    """Raises ClusterError naming the rights that the environment's user lacks."""
+def require(environment: Environment, deployment: str, wanted: Sequence[Right] = ()) -> None:
+    """Raises ClusterError naming the rights that the environment's user lacks, of those `wanted`: by default what `submit` needs."""
     with admin(environment) as client:
-        missing = denied(client, rights(environment, SUBMIT), deployment)
+        missing = denied(client, wanted or rights(environment, SUBMIT), deployment)
     if missing:
         raise ClusterError(f"broker at {environment.broker.servers}: {who(environment)} may not {', '.join(missing)}; "
                            "conf/README.md names the rights that are needed")

@@ -191,6 +191,10 @@ class Environment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Whether `up` has a process to start: broker and Flink may both be somebody else's."""
         return not (self.broker.bootstrap and self.flink.rest)
 
+    def reading(self, topic: str) -> Environment:
+        """As a job has it that reads another topic as telemetry."""
+        return msgspec.structs.replace(self, topics=msgspec.structs.replace(self.topics, telemetry=Topic(topic)))
+
     @property
     def store(self) -> Path | str:
         """A folder, or a URL."""

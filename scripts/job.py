@@ -20,9 +20,11 @@ from swapstream.scripts.publish import author_of
 from swapstream.scripts.submission import Submission
 from swapstream.scripts.upgrade_progress import ProgressFile
 
+UNDER_A_PLAN = [job for job in JOBS if job != "rekey"]
+
 
 @click.command("submit")
-@click.argument("job", metavar="JOB", type=click.Choice(list(JOBS)))
+@click.argument("job", metavar="JOB", type=click.Choice(UNDER_A_PLAN))
 @click.option("--plan", "plan_file", required=True, type=click.Path(dir_okay=False), help="Plan file (YAML).")
 @click.option("--deployment", help="Name of the running set of jobs.  [default: the plan's name]")
 @click.option("--parallelism", type=click.IntRange(1, 128), help="Subtasks.  [default: the environment's]")

@@ -51,6 +51,7 @@ SECTIONS = {
         Line("rescale", "upgrade", "Run a deployment with another parallelism"),
         Line("savepoint", "savepoints", "Save the state of a running deployment"),
         Line("savepoints", "savepoints", "Show the state that can be started from"),
+        Line("rekey", "rekey", "Write a topic keyed by device of one that is not"),
         Line("push", "push", "Publish a model, or new numbers for one"),
         Line("swap", "swap", "Change the plan of a running deployment"),
         Line("rollback", "rollback", "Go back to the plan before"),

@@ -68,6 +68,10 @@ def shards_of(environment: Environment, deployments: Iterable[str]) -> list[dict
         shown = []
         for name in names:
             namespace, _, deployment = name.rpartition(".")
+            spec = submission(environment, namespace, deployment)
+            if spec and spec.job == "rekey":
+                shown += rekeying_rows(environment.reading(spec.topics["telemetry"]), spec)
+                continue
             steps = history(definitions, namespace, deployment, submitted_plan(environment, namespace, deployment))
             found = said(rows, namespace, deployment)
             for side in sides(environment, namespace, deployment):
@@ -77,6 +81,12 @@ def shards_of(environment: Environment, deployments: Iterable[str]) -> list[dict
         return shown
     except ClusterError:
         return []
+
+
+def rekeying_rows(environment: Environment, spec: JobSpec) -> list[dict[str, Any]]:
+    """How far a rekey job is in each partition of what it reads, which is the telemetry of this environment."""
+    ends = end_offsets(environment, environment.topics.telemetry.name)
+    return shard_rows(spec.name, ends, {}, [], lags(environment, spec.group, ends), None)
 
 
 def newest_rows(environment: Environment) -> list[Row]:

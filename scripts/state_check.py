@@ -13,10 +13,10 @@ def check_state(state: StateFile, after: JobSpec, leave_sinks: bool = False) -> 
     that no operator takes it over."""
     _same_deployment(state, after)
     _same_operators(state, after, leave_sinks)
-    strange = sorted(state.positions.keys() - set(range(after.partitions)))
+    strange = sorted(state.positions.keys() - after.start_offsets.keys())
     if strange:
         raise InvalidSettings(f"{state.uri} has positions in partitions {strange} of {after.topics['telemetry']}, "
-                              f"and the deployment was submitted with {after.partitions} partitions")  # fmt: skip
+                              f"and the deployment was submitted with {len(after.start_offsets)} partitions")  # fmt: skip
 
 
 def _same_deployment(state: StateFile, after: JobSpec) -> None:
@@ -27,7 +27,8 @@ def _same_deployment(state: StateFile, after: JobSpec) -> None:
 
 
 def _same_operators(state: StateFile, after: JobSpec, leave_sinks: bool) -> None:
-    known, there = stateful_uids(after.line), {operator.uid.removeprefix(COMMITTER) for operator in state.operators if operator.stateful}
+    known = stateful_uids(after.line, after.job)
+    there = {operator.uid.removeprefix(COMMITTER) for operator in state.operators if operator.stateful}
     left = sorted(uid for uid in there - known if not (leave_sinks and is_sink(uid)))
     if left:
         raise InvalidSettings(f"{state.uri} is of another job: it has state of {', '.join(map(repr, left))}, and {after.job} "

@@ -31,10 +31,10 @@ def runs(environment: Environment, namespace: str, deployment: str) -> bool:
 
 
 def the_deployment(environment: Environment, given: str | None) -> str:
-    """The deployment that is meant: the given one, else the only one that should be running here. Raises UnknownName."""
+    """The deployment that is meant: the given one, else the only one under a plan that should be running here. Raises UnknownName."""
     if given:
         return given
-    known = [found.name for found in Deployments(environment) if found.desired == "running"]
+    known = [found.name for found in Deployments(environment) if found.desired == "running" and found.job != "rekey"]
     if len(known) != 1:
         raise UnknownName(f"which deployment? Name it with --deployment; running here: {', '.join(known) or 'none'}")
     return known[0]

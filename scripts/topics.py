@@ -85,7 +85,7 @@ def compare_topics(environment: Environment, client: Any, created: Collection[st
     topics = environment.topics.by_role()
     there = {found["name"]: len(found["partitions"]) for found in client.describe_topics([topic.name for topic in topics.values()])
              if not found["error_code"]}
-    configs = _configs(client, list(there))
+    configs = settings_of(client, list(there))
     states = []
     for role, topic in topics.items():
         wanted, found, partitions = wanted_settings(role, topic), configs.get(topic.name, {}), there.get(topic.name, 0)
@@ -95,12 +95,12 @@ def compare_topics(environment: Environment, client: Any, created: Collection[st
     return states
 
 
-def _configs(client: Any, names: list[str]) -> dict[str, dict[str, str]]:
+def settings_of(client: Any, names: list[str]) -> dict[str, dict[str, str]]:
     """Topic → setting → value, for those that may be read."""
     from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
 
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    configs = client.describe_configs(resources, config_filter=ConfigFilterType.ALL).get("topic", {}) if names else {}
+    configs = client.describesettings_of(resources, config_filter=ConfigFilterType.ALL).get("topic", {}) if names else {}
     return {name: {key: entry["value"] for key, entry in found.items()} for name, found in configs.items()}
 
 
