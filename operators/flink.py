@@ -190,9 +190,6 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
             return
         if statement and statement.kind == "update":
             self._forget_before(statement.key, offset, stored)
-        fresh = offset >= self.assignment.parameters_end  # of a namespace's plans of old only one is in force
-        if statement and statement.kind == "plan" and fresh and statement.namespace == self.assignment.namespace:
-            self.pipelines.prepare(statement.digest)
 
     def _forget_before(self, key: str, offset: int, stored: Any) -> None:
         """Of updates only the newest is needed, as compaction has it; ten a second must not pile up in state."""

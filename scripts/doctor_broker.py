@@ -21,6 +21,8 @@ from swapstream.scripts.transactions import open_transactions
 
 SAMPLE = 1_000
 """Newest messages of each telemetry partition whose keys are looked at."""
+LARGE_TABLE = 64 * 1024 * 1024
+"""Bytes of definitions from where on they are worth a word."""
 MANY_IDS = 100_000
 """Transactional ids that a broker remembers, at some 300 bytes each, from where on it is worth a word."""
 
@@ -38,6 +40,7 @@ def broker_findings(environment: Environment) -> Iterator[Finding]:
         telemetry, parameters = environment.topics.telemetry.name, environment.topics.parameters.name
         if any(each.check == f"topic {parameters}" and each.state != "wrong" for each in topics):
             yield signing_finding(environment)
+            yield definition_finding(kafka.read_to_end(environment, parameters))
         if any(each.check == f"topic {telemetry}" and each.state != "wrong" for each in topics):
             yield open_transaction_finding(client, telemetry, environment.topics.telemetry.partitions)
             yield key_finding(environment, telemetry)
@@ -138,6 +141,16 @@ def signing_finding(environment: Environment) -> Finding:
         return advice("signing", str(error), "needed to publish and to swap: `swapstream keys list` shows the keys")
     assert author.signer is not None
     return ok("signing", f"namespace {namespace!r} trusts key {author.signer.id}, with which commands sign")
+
+
+def definition_finding(records: Iterable[kafka.Record]) -> Finding:
+    """How much every worker keeps of what was ever defined."""
+    sizes = [len(record.value) for record in records if record.value]
+    said = f"{len(sizes)} definitions, {sum(sizes) / 1e6:.1f} MB"
+    if sum(sizes) < LARGE_TABLE:
+        return ok("definitions", said)
+    return advice("definitions", f"{said}: every worker keeps them, and every checkpoint holds them once for each subtask",
+                  "numbers that need not stay go with `push --now`, large models through the store")
 
 
 def key_finding(environment: Environment, topic: str) -> Finding:

@@ -171,6 +171,16 @@ def test_held_bytes_and_the_epoch_are_metrics(flink: Flink) -> None:
     assert gauges["heldBytes"]() > len(reading())
 
 
+def test_plans_are_loaded_when_somebody_asks_for_them_and_not_because_they_are_defined(flink: Flink) -> None:
+    """However many are pushed, and whatever their models would cost to look at."""
+    flink.frame([reading()], 0)
+    before = list(flink.function.pipelines._loaded)
+    flink.parameters.publish(TWO)
+    flink.define()
+    flink.frame([reading()], 1)
+    assert list(flink.function.pipelines._loaded) == before
+
+
 def test_of_a_deployments_updates_broadcast_state_keeps_the_last_one(flink: Flink) -> None:
     for epoch in range(1, 6):
         cut = Cut(NAMESPACE, DEPLOYMENT, epoch, TWO.digest, TOPIC, {0: epoch})

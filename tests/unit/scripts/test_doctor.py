@@ -16,6 +16,7 @@ from swapstream.scripts.access import Right, denied, rights
 from swapstream.scripts.doctor import check_packages, check_python, checkpoint_finding, guarded, java_finding
 from swapstream.scripts.doctor_broker import (
     broker_settings,
+    definition_finding,
     feature_finding,
     id_finding,
     judge_keys,
@@ -117,6 +118,12 @@ def test_only_a_transaction_that_stays_open_is_wrong(producers, state):
     assert found.state == state
     assert state == "ok" or "t-1: no reader gets past offset 3, where 'loader' (producer 5) has begun" in found.says
     assert state == "ok" or "abort --topic t --partition 1 --start-offset 3`" in found.fix
+
+
+def test_many_definitions_are_worth_a_word():
+    few = [record(0, b"a", bytes(1_000_000)), record(0, b"gone", None)]
+    assert (definition_finding(few).state, definition_finding(few).says) == ("ok", "1 definitions, 1.0 MB")
+    assert definition_finding(few * 70).state == "advice"
 
 
 def test_a_producer_whose_name_may_not_be_asked_is_known_by_its_number():
