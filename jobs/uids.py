@@ -13,10 +13,10 @@ from typing import Any
 
 from pyflink.datastream import StreamExecutionEnvironment
 
+from swapstream.jobs.stateful import OUTPUT_SINK, sink_uid
 from swapstream.models.errors import InvalidSettings
 
 ENDS = {"SourceTransformation": "source", "SinkTransformation": "sink"}
-OUTPUT_SINK = "output-sink"
 WITHOUT_STATE = ("PartitionTransformation", "SideOutputTransformation")
 
 
@@ -45,7 +45,7 @@ def name_chain(chain: list[Any], named: dict[int, str], line: int) -> None:
         uid = f"{table_of(transformation if end else ends[0])}-{end or slug(transformation)}"
         seen[uid] += 1
         uid = uid if seen[uid] == 1 else f"{uid}-{seen[uid]}"
-        uid = f"{uid}-{line}" if line and uid == OUTPUT_SINK else uid
+        uid = sink_uid(line) if uid == OUTPUT_SINK else uid
         transformation.setUid(uid)
         named[transformation.getId()] = uid
 
