@@ -100,7 +100,7 @@ def settings_of(client: Any, names: list[str]) -> dict[str, dict[str, str]]:
     from kafka.admin import ConfigFilterType, ConfigResource, ConfigResourceType
 
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    configs = client.describesettings_of(resources, config_filter=ConfigFilterType.ALL).get("topic", {}) if names else {}
+    configs = client.describe_configs(resources, config_filter=ConfigFilterType.ALL).get("topic", {}) if names else {}
     return {name: {key: entry["value"] for key, entry in found.items()} for name, found in configs.items()}
 
 
