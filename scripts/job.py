@@ -14,7 +14,8 @@ from swapstream.scripts.code import archives
 from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.deployments import Deployment, Deployments, check_name
 from swapstream.scripts.environment import Environment, load_environment
-from swapstream.scripts.flink_cli import JOBS, FlinkCommandLine
+from swapstream.scripts.flink_cli import JOBS
+from swapstream.scripts.job_operator import job_operator
 from swapstream.scripts.offsets import Start
 from swapstream.scripts.publish import author_of
 from swapstream.scripts.submission import Submission
@@ -69,7 +70,7 @@ def cancel_command(name: str, deployment: str) -> None:
 
 def cancel(environment: Environment, deployment: str) -> Deployment:
     """Stop a deployment's job and keep it stopped. Raises UnknownName, Conflict, ClusterError."""
-    deployments, flink = Deployments(environment), FlinkCommandLine(environment)
+    deployments, flink = Deployments(environment), job_operator(environment)
     with deployments.lock(deployment):
         found = deployments.require(deployment)
         ProgressFile(deployments, deployment).refuse_any()

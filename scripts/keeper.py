@@ -22,7 +22,8 @@ from swapstream.models.errors import SwapstreamError
 from swapstream.scripts.checkpoints import resumable
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Environment, load_environment
-from swapstream.scripts.flink_cli import FlinkCommandLine, new_job_id
+from swapstream.scripts.flink_cli import new_job_id
+from swapstream.scripts.job_operator import JobOperator, job_operator
 from swapstream.scripts.processes import orphans
 from swapstream.scripts.upgrade_progress import ProgressFile
 
@@ -33,7 +34,7 @@ LONGEST_PAUSE = 60.0
 class Keeper:
     """Watches the deployments of one environment. `look` is one round; it raises nothing that a next round may mend."""
 
-    def __init__(self, environment: Environment, flink: FlinkCommandLine, clock: Callable[[], float] = time.monotonic,
+    def __init__(self, environment: Environment, flink: JobOperator, clock: Callable[[], float] = time.monotonic,
                  log: Callable[[str], None] = print) -> None:
         self.environment, self.flink, self.clock, self.log = environment, flink, clock, log
         self.deployments = Deployments(environment)
@@ -71,7 +72,10 @@ class Keeper:
             return f"{name} is lost: trying again soon"
         with self.deployments.lock(seen.name):
             deployment = self._present(seen)
-            if deployment is None or deployment.desired == "stopped" or self.flink.state(deployment.job_id) not in (None, "FAILED"):
+            if deployment is None or deployment.desired == "stopped":
+                return None
+            end_clients(deployment.job_id)  # of somebody who was killed with the lock: it must not come in late
+            if self.flink.state(deployment.job_id) not in (None, "FAILED"):
                 return None
             if self.flink.free_slots() < deployment.parallelism:
                 return f"{name} is lost: waiting for {deployment.parallelism} free slots"
@@ -150,7 +154,7 @@ def main() -> None:
     """Run for ever."""
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     environment = load_environment(sys.argv[1])
-    keeper, reaper = Keeper(environment, FlinkCommandLine(environment)), Reaper(environment, os.getppid())
+    keeper, reaper = Keeper(environment, job_operator(environment)), Reaper(environment, os.getppid())
     reaper.look()
     while True:
         time.sleep(POLL)

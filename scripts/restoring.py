@@ -12,7 +12,7 @@ from swapstream.models.errors import UnknownName
 from swapstream.scripts.checkpoints import checkpoint_or_savepoint, is_checkpoint, retained
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Environment
-from swapstream.scripts.flink_cli import FlinkCommandLine
+from swapstream.scripts.job_operator import JobOperator
 from swapstream.scripts.savepoint_files import Saved, Shelf
 
 
@@ -29,7 +29,7 @@ class Restore(msgspec.Struct, frozen=True):
         return self.saved.format == "canonical" if self.saved else not is_checkpoint(self.uri)
 
 
-def restore_of(environment: Environment, flink: FlinkCommandLine, found: Deployment, asked: str) -> Restore:
+def restore_of(environment: Environment, flink: JobOperator, found: Deployment, asked: str) -> Restore:
     """What is meant by a path, a URI or `latest`. Raises UnknownName, ClusterError."""
     shelf = Shelf(environment, found.name)
     if asked != "latest":
@@ -50,7 +50,7 @@ def _made(uri: str) -> float | None:
     return metadata.stat().st_mtime if uri.startswith("file:") and metadata.is_file() else None
 
 
-def _remembered(environment: Environment, flink: FlinkCommandLine, jobs: Collection[str]) -> list[tuple[str, float]]:
+def _remembered(environment: Environment, flink: JobOperator, jobs: Collection[str]) -> list[tuple[str, float]]:
     """The newest checkpoint that somebody else's cluster remembers of the last job, and when it was complete."""
     last = list(jobs)[-1:]
     if not environment.flink.rest or not last or flink.state(last[0]) is None:

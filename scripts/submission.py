@@ -17,8 +17,9 @@ from swapstream.scripts.code import ship
 from swapstream.scripts.console import err
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Environment
-from swapstream.scripts.flink_cli import FlinkCommandLine, new_job_id
+from swapstream.scripts.flink_cli import new_job_id
 from swapstream.scripts.flink_rest import ENDED
+from swapstream.scripts.job_operator import JobOperator, job_operator
 from swapstream.scripts.kafka import partition_count
 from swapstream.scripts.offsets import Start, start_offsets
 from swapstream.scripts.publish import Author, publish_plan
@@ -38,7 +39,7 @@ class Submission:
     sent along. Raises UnknownName, ClusterError."""
 
     def __init__(self, environment: Environment, deployment: Deployment, restore: str | None, code: Sequence[str] = ()) -> None:
-        self.environment, self.deployments, self.flink = environment, Deployments(environment), FlinkCommandLine(environment)
+        self.environment, self.deployments, self.flink = environment, Deployments(environment), job_operator(environment)
         earlier = self.deployments.find(deployment.name)
         self.deployment = _after(earlier, deployment) if earlier else deployment
         self.restore: Restore | None = restore_of(environment, self.flink, self.deployment, restore) if restore else None
@@ -142,7 +143,7 @@ def _after(earlier: Deployment, wanted: Deployment) -> Deployment:
                                    generations=generation, line=earlier.line)  # fmt: skip
 
 
-def require_slots(flink: FlinkCommandLine, needed: int, freed: int = 0) -> None:
+def require_slots(flink: JobOperator, needed: int, freed: int = 0) -> None:
     """Raises ClusterError where too few are free; `freed` will be."""
     overview = flink.rest.overview()
     free, total = overview["slots-available"], overview["slots-total"]
@@ -151,7 +152,7 @@ def require_slots(flink: FlinkCommandLine, needed: int, freed: int = 0) -> None:
                            "job, lower --parallelism, or raise flink.slots in the environment and restart it")  # fmt: skip
 
 
-def wait_until_running(flink: FlinkCommandLine, job_id: str, seconds: float = PATIENCE) -> None:
+def wait_until_running(flink: JobOperator, job_id: str, seconds: float = PATIENCE) -> None:
     """Return when every task runs. Raises ClusterError with the newest failure when that takes too long."""
     deadline = time.monotonic() + seconds
     while not flink.is_running(job_id):
