@@ -20,8 +20,9 @@ def restore_from(env: StreamExecutionEnvironment, file: Path) -> None:
     """Wait for a file with the URI of a savepoint or checkpoint in it, and restore from there. That the graph is built says
     FILE.ready beside it. Both must be written atomically. Raises ClusterError."""
     file.with_name(f"{file.name}.ready").touch()
+    state = wait_for(file)
     conf = Configuration()
-    conf.set_string("execution.state-recovery.path", wait_for(file))
+    conf.set_string("execution.state-recovery.path", state)
     env.configure(conf)
 
 
