@@ -61,6 +61,12 @@ class FlinkRest:
         found = self._ask(f"/jobs/{job_id}/metrics?get=numRestarts")
         return int(float(found[0]["value"])) if found else 0
 
+    def attempts(self, job_id: str) -> int:
+        """How often the job's tasks were started again in this submission; 0 at first."""
+        vertices = [vertex["id"] for vertex in self.job(job_id)["vertices"]]
+        tasks = [task for vertex in vertices for task in self._ask(f"/jobs/{job_id}/vertices/{vertex}")["subtasks"]]
+        return max((int(task["attempt"]) for task in tasks), default=0)
+
     def cancel(self, job_id: str) -> None:
         """Ask for the job's end; it is over when its state says so."""
         self._ask(f"/jobs/{job_id}?mode=cancel", method="PATCH")

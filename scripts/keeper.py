@@ -22,7 +22,7 @@ from swapstream.models.errors import SwapstreamError
 from swapstream.scripts.checkpoints import resumable
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Environment, load_environment
-from swapstream.scripts.flink_cli import new_job_id
+from swapstream.scripts.flink_cli import end_clients, new_job_id
 from swapstream.scripts.job_operator import JobOperator, job_operator
 from swapstream.scripts.processes import orphans
 from swapstream.scripts.upgrade_progress import ProgressFile

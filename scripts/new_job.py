@@ -116,14 +116,7 @@ class NewJob:
         self._looked = time.monotonic()
         if self._client is not None:
             self._client.check()
-        state = self.flink.state(self.job_id)
-        if state is None:
-            return
-        reason = self.flink.rest.exception(self.job_id)
-        if state in ENDED:
-            raise ClusterError(f"the new job {self.job_id} is {state}: {reason or 'no reason is known'}")
-        if OURS in reason or (reason and self.flink.rest.restarts(self.job_id) >= TOO_OFTEN):
-            raise ClusterError(f"the new job {self.job_id} can't run: {reason.rpartition(OURS)[2]}")
+        require_alive(self.flink, self.job_id)
 
     def checkpointed(self, seconds: float) -> None:
         """Return when a checkpoint that began after the call is complete."""
@@ -143,3 +136,15 @@ class NewJob:
                 request = ""
             time.sleep(0.05)
         raise ClusterError(f"the new job {self.job_id} has completed no checkpoint in {seconds:g} s")
+
+
+def require_alive(flink: JobOperator, job_id: str) -> None:
+    """Raises ClusterError with the reason where a job that is new has ended, or can't run; one that is not known may come yet."""
+    state = flink.state(job_id)
+    if state is None:
+        return
+    reason = flink.rest.exception(job_id)
+    if state in ENDED:
+        raise ClusterError(f"the new job {job_id} is {state}: {reason or 'no reason is known'}")
+    if OURS in reason or (reason and flink.rest.restarts(job_id) >= TOO_OFTEN):
+        raise ClusterError(f"the new job {job_id} can't run: {reason.rpartition(OURS)[2]}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Literal
@@ -102,6 +103,13 @@ class Shelf:
 
     def save(self, saved: Saved) -> None:
         write(self._files / f"{saved.id}.json", saved)
+
+    def discard(self, location: str) -> None:
+        """Delete one that nobody will need, and what tells of it; one that lies elsewhere stays, and so does what is not known."""
+        saved = self.at(location) if location else None
+        if saved and saved.directory:
+            shutil.rmtree(self._files / saved.id, ignore_errors=True)
+            (self._files / f"{saved.id}.json").unlink(missing_ok=True)
 
     def every(self) -> list[Saved]:
         """Those whose files are there, the newest first. Raises InvalidSettings."""

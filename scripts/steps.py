@@ -50,9 +50,12 @@ class Steps:
             say(f"{self.whose}: {name}{f': {step.result}' if step.result else ''} ({step.seconds:.1f} s)")
 
     def show(self, as_json: bool, **told: Any) -> None:
-        """All on stdout: a table of the steps, or one object with what is `told` and them."""
+        """All on stdout: a table of the steps, and of the rows that are `told`; or one object with all that is told and them."""
         if as_json:
             click.echo(json.dumps({"deployment": self.whose, **told, "seconds": round(self.seconds, 3),
                                    "steps": [msgspec.structs.asdict(step) for step in self.done]}, default=str))  # fmt: skip
             return
         show([msgspec.structs.asdict(step) for step in self.done], ["step", "seconds", "result"], False, self.whose)
+        for name, rows in told.items():
+            if isinstance(rows, list) and rows:
+                show(rows, list(rows[0]), False, name)

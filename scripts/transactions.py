@@ -10,6 +10,12 @@ import msgspec
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
+from swapstream.models.errors import ClusterError
+from swapstream.scripts import kafka
+from swapstream.scripts.environment import Environment
+from swapstream.scripts.topics import admin
+
+UNCOMMITTED = ("Ongoing", "PrepareCommit")
 HELD_SECONDS = 10.0
 """A swap's transaction is open for 2 s at most: what is older holds back every reader of telemetry."""
 
@@ -57,3 +63,18 @@ def transactional_ids(client: Any, producers: set[int]) -> dict[int, str]:
         listed = client.list_transactions(producer_id_filters=sorted(producers)) if producers else {}
         return {each.producer_id: each.transactional_id for every in listed.values() for each in every}
     return {}
+
+
+def uncommitted(environment: Environment, prefix: str) -> list[str]:
+    """The transactional ids that begin so and have written what is not committed; none where the user may not see them."""
+    with suppress(ClusterError, KafkaError), admin(environment) as client:
+        listed = client.list_transactions(state_filters=list(UNCOMMITTED))
+        return sorted(each.transactional_id for every in listed.values() for each in every if each.transactional_id.startswith(prefix))
+    return []
+
+
+def abort_all(environment: Environment, prefix: str) -> None:
+    """Abort what producers that are gone have left open, as far as the user may; the broker does it when their time is up."""
+    for name in uncommitted(environment, prefix):
+        with suppress(ClusterError):
+            kafka.transactional_producer(environment, name).close()

@@ -1,0 +1,102 @@
+"""Green catching up: how far each of its shards is behind, and how soon all of them answer to a prepare token."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+
+import msgspec
+
+from swapstream.models.errors import ClusterError, Rejected
+from swapstream.operators.cut import Cut
+from swapstream.scripts.acknowledge import Row, one_each, prepares
+from swapstream.scripts.console import say
+from swapstream.scripts.controller import Controller
+from swapstream.scripts.environment import Environment
+from swapstream.scripts.job_operator import JobOperator
+from swapstream.scripts.lag import Lag, lags
+from swapstream.scripts.new_job import require_alive
+from swapstream.scripts.watch import end_offsets
+
+READY_S = 1.0
+"""So soon after its commit a prepare token must have been answered by every shard: then it is read as it is written."""
+LOOK_AGAIN = 2.0
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A shard's, `seconds` after the commit of the prepare token that it answers."""
+
+    partition: int
+    seconds: float
+
+
+class CatchingUp:
+    """Waits for one green job, which reads telemetry as a consumer group. `behind` is what is known of its lag.
+
+    `job` gives the id of its Flink job as of now: the keeper may have brought it back as another.
+    """
+
+    def __init__(
+        self, environment: Environment, group: str, generation: int, plan: str, job: Callable[[], str], flink: JobOperator, timeout: float
+    ) -> None:
+        self.environment, self.group, self.generation, self.plan = environment, group, generation, plan
+        self._job, self._flink, self._timeout = job, flink, timeout
+        self._topic = environment.topics.telemetry.name
+        self._looked = 0.0
+        self.behind: dict[int, Lag] = {}
+
+    def wait(self, controller: Controller, ledger: Iterable[Row | None]) -> list[Answer]:
+        """Return when every shard answers within READY_S.
+
+        Raises Rejected when a shard refuses the plan, ClusterError when green has not caught up in time or can't run, Conflict when another
+        controller has taken over.
+        """
+        until = time.monotonic() + self._timeout
+        while True:
+            asked = controller.prepare(self.plan, self.generation)
+            answers = self._answers(asked.cut, asked.committed, ledger, until)
+            if max(answer.seconds for answer in answers) <= READY_S:
+                return answers
+            self._require_time(until)
+
+    def _answers(self, cut: Cut, committed: float, ledger: Iterable[Row | None], until: float) -> list[Answer]:
+        left = max(1.0, until - time.monotonic())
+        try:
+            rows = list(one_each(ledger, set(cut.offsets), lambda row: answers(row, cut, self.generation), left, "", self._look))
+        except ClusterError:
+            self._require_time(until)
+            raise
+        refused = next((row for row in rows if row["event"] != "prepared"), None)
+        if refused:
+            raise Rejected(f"shard {refused['partition']} of the new job {refused['event']} the plan: {refused.get('reason')}")
+        return [Answer(row["partition"], round(max(0.0, row["written"] - committed) / 1000, 3)) for row in rows]
+
+    def _require_time(self, until: float) -> None:
+        if time.monotonic() > until:
+            self._measure()
+            raise ClusterError(f"the new job has not caught up in {self._timeout:g} s: {described(self._topic, self.behind)}")
+
+    def _look(self, waiting: set[int]) -> None:
+        """While shards don't answer."""
+        if time.monotonic() - self._looked < LOOK_AGAIN:
+            return
+        self._looked = time.monotonic()
+        require_alive(self._flink, self._job())
+        self._measure()
+        say(f"the new job: {described(self._topic, self.behind)}")
+
+    def _measure(self) -> None:
+        """As of green's last checkpoint."""
+        with suppress(ClusterError):  # a user who may not ask for it can wait all the same
+            self.behind = lags(self.environment, self.group, end_offsets(self.environment, self._topic))
+
+
+def answers(row: Row, cut: Cut, generation: int) -> bool:
+    """Whether a row is the answer of a job of this generation to a prepare token."""
+    return prepares(row, cut) and row.get("generation", 0) == generation
+
+
+def described(topic: str, behind: Mapping[int, Lag]) -> str:
+    """How far each shard is behind, in words."""
+    return ", ".join(f"{topic}-{partition} is {lag} behind" for partition, lag in sorted(behind.items())) or "it has read nothing yet"
