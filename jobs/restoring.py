@@ -16,13 +16,16 @@ PATIENCE = 1800.0
 LOOK_AGAIN = 0.02
 
 
-def restore_from(env: StreamExecutionEnvironment, file: Path) -> None:
+def restore_from(env: StreamExecutionEnvironment, file: Path, leave_unclaimed: bool = False) -> None:
     """Wait for a file with the URI of a savepoint or checkpoint in it, and restore from there. That the graph is built says
-    FILE.ready beside it. Both must be written atomically. Raises ClusterError."""
+    FILE.ready beside it. FILE must be written atomically. `leave_unclaimed`: state that no operator claims is left behind. Raises
+    ClusterError."""
     file.with_name(f"{file.name}.ready").touch()
     state = wait_for(file)
     conf = Configuration()
     conf.set_string("execution.state-recovery.path", state)
+    # `flink run` sets this to false where it was given no path, whatever -D says.
+    conf.set_string("execution.state-recovery.ignore-unclaimed-state", str(leave_unclaimed).lower())
     env.configure(conf)
 
 

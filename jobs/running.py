@@ -46,7 +46,7 @@ def run(build: Callable[[JobSpec], StreamExecutionEnvironment]) -> None:
     spec = JobSpec.read(argument("--spec") or Path())
     env = build(spec)
     if state := argument("--restore-from"):
-        restore_from(env, state)
+        restore_from(env, state, "--leave-unclaimed" in sys.argv)
     env.execute_async(spec.name)
 
 

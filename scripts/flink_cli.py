@@ -84,11 +84,10 @@ class FlinkCommandLine:
         if job not in JOBS:
             raise UnknownName(f"job {job!r}; known: {', '.join(JOBS)}")
         sent = shipped(self.environment, (JobSpec.read(spec).code if spec.is_file() else ()) if code is None else code)
-        later = ["--restore-from", str(restore)] if isinstance(restore, Path) else []
+        later = ["--restore-from", str(restore), *(["--leave-unclaimed"] if leave_sinks else [])] if isinstance(restore, Path) else []
         now = ["-s", restore, *(["-n"] if leave_sinks else [])] if isinstance(restore, str) else []
-        left = ["-Dexecution.state-recovery.ignore-unclaimed-state=true"] if leave_sinks and later else []
         return [str(flink_home() / "bin" / "flink"), "run", "-d", f"-D$internal.pipeline.job-id={job_id}", *self._elsewhere(),
-                *left, *now, "-p", str(parallelism),
+                *now, "-p", str(parallelism),
                 *(run_options(bundle, job, sent) if bundle else self._here(job, sent)), "--spec", str(spec), *later]
 
     def _here(self, job: str, sent: Sequence[str]) -> list[str]:
