@@ -125,7 +125,8 @@ class Deployments:
             if green is None:
                 return
             earlier = main.earlier if main.job_ids == green.job_ids else (*main.earlier, *main.job_ids)
-            self.save(msgspec.structs.replace(green, green=False, earlier=earlier, generations=max(main.generations, green.generation)))
+            given = max(main.generations, green.generation)
+            self.save(msgspec.structs.replace(green, green=False, desired="running", earlier=earlier, generations=given))
             if self.spec(name, green=True).is_file():
                 self.spec(name, green=True).replace(self.spec(name))
             self.path(name, ".green.json").unlink()

@@ -110,6 +110,7 @@ class SavepointUpgrade:
         self.shelf, self.output = Shelf(order.environment, order.deployment), OutputTimes(order.environment)
         self.before = JobSpec.read(deployments.spec(self.name))
         self.behind: dict[int, Lag] = {}
+        self.saved: Saved | None = None
         self.silent_since: Future[int | None] | None = None
         self.downtime: float | None = None
         self.threads = ThreadPoolExecutor(1)
@@ -205,6 +206,7 @@ class SavepointUpgrade:
             )
             with suppress(ClusterError):  # a user who may not ask for it can upgrade all the same
                 self.behind = behind_now(self.environment, self.before.group)
+            self.saved = self._described()
             job.announce(self.order.timeout)
             step.result = f"generation {job.told.generation}, job {job.job_id}"
         return job
@@ -237,9 +239,9 @@ class SavepointUpgrade:
                 job = self._another(job)  # whoever had prepared it is gone
             self._originate(job)
             job.begin(self.progress.savepoint)
-            self.silent_since = self.threads.submit(self.output.last)
-            self._describe()
             controller.prepare(self.progress.plan, job.told.generation)  # wakes shards of which no record comes
+            self.silent_since = self.threads.submit(self.output.last)
+            self._keep(self.saved or self._described())
             job.entered(ledger, range(self.before.partitions), self.order.timeout)
             step.result = f"{self.before.partitions} shards"
         return job
@@ -249,14 +251,17 @@ class SavepointUpgrade:
         with self.deployments.lock(self.name):
             self.deployments.save(msgspec.structs.replace(job.record, origin=self.progress.savepoint))
 
-    def _describe(self) -> None:
-        """What the savepoint holds, beside it."""
+    def _described(self) -> Saved:
+        """What the savepoint is to hold, or holds."""
         known, progress = known_of(self.environment, self.order.namespace, self.name), self.progress
         plan = known.plan(progress.plan_before)
-        self.shelf.save(Saved(
-            progress.directory, progress.savepoint, progress.job_before, int(time.time() * 1000), self._format(), self.before,
-            progress.based_on, plan.name, plan.digest, held_by(plan), True, progress.who, progress.why,
-        ))  # fmt: skip
+        return Saved(progress.directory, "", "", 0, self._format(), self.before, progress.based_on, plan.name, plan.digest, held_by(plan),
+                     True, progress.who, progress.why)  # fmt: skip
+
+    def _keep(self, saved: Saved) -> None:
+        """Beside the savepoint."""
+        place, job, now = self.progress.savepoint, self.progress.job_before, int(time.time() * 1000)
+        self.shelf.save(msgspec.structs.replace(saved, location=place, job_id=job, taken=now))
 
     def _release(self, controller: Controller) -> None:
         with self.steps.step("release it") as step:

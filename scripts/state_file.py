@@ -1,7 +1,4 @@
-"""What a savepoint or checkpoint consists of, as Flink's own code reads it: operators with their uids, files, transactions, offsets.
-
-Flink's code runs in a JVM of its own, which is up in a second and ends with this process.
-"""
+"""What a savepoint or checkpoint consists of, as Flink's own code reads it: operators with their uids, files, transactions, offsets."""
 
 from __future__ import annotations
 
@@ -15,6 +12,7 @@ import msgspec
 from py4j.protocol import Py4JJavaError
 
 from swapstream.models.errors import ClusterError
+from swapstream.scripts.flink_classes import flink_classes
 
 SMALL = 1024 * 1024
 """Bytes of an operator's own state that are looked into: those of sources and sinks are far fewer."""
@@ -65,17 +63,19 @@ def is_sink(uid: str) -> bool:
 
 def read_state(uri: str, telemetry: str) -> StateFile:
     """Read what lies at a URI; `telemetry` is the name of that topic. Raises ClusterError for what is missing or truncated."""
-    from pyflink.java_gateway import get_gateway  # a second, for the commands that need it
+    with flink_classes() as jvm:
+        try:
+            return _read(jvm, uri, telemetry)
+        except Py4JJavaError as error:
+            raise ClusterError(f"{uri} can't be read as a savepoint or checkpoint: {_words(error)}") from error
 
-    jvm: Any = get_gateway().jvm
-    try:
-        metadata = _metadata(jvm, uri)
-        operators = list(_each(metadata.getOperatorStates()))
-        for operator in operators:
-            _check_files(operator, uri)
-        own = {uid_of(operator): b"".join(_own_state(operator)) for operator in operators}
-    except Py4JJavaError as error:
-        raise ClusterError(f"{uri} can't be read as a savepoint or checkpoint: {_words(error)}") from error
+
+def _read(jvm: Any, uri: str, telemetry: str) -> StateFile:
+    metadata = _metadata(jvm, uri)
+    operators = list(_each(metadata.getOperatorStates()))
+    for operator in operators:
+        _check_files(operator, uri)
+    own = {uid_of(operator): b"".join(_own_state(operator)) for operator in operators}
     sinks = b"".join(state for uid, state in own.items() if is_sink(uid))
     return StateFile(
         uri, int(metadata.getCheckpointId()),
