@@ -97,7 +97,9 @@ def _detector(model: Any) -> bool:
 def _estimator(model: Any, rows: Float64, score: str | None, window: tuple[int, ...], column: int | None) -> Converted:
     recipe = _recipe(model, score, column)
     try:
-        wanted = np.asarray(recipe.own(rows[:COMPARED]), dtype=np.float64).reshape(-1)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "X does not have valid feature names")  # it was fitted to a data frame
+            wanted = np.asarray(recipe.own(rows[:COMPARED]), dtype=np.float64).reshape(-1)
     except Exception as error:
         raise InvalidArtifact(f"{_name(model)} can't score the sample: {_line(error)}") from error
     failed = ""

@@ -1,4 +1,4 @@
-"""Plans made of others: the one in force with another champion. Pure."""
+"""Plans made of others: the one in force with another champion, or another challenger. Pure."""
 
 from __future__ import annotations
 
@@ -27,6 +27,33 @@ def with_champion(plan: Plan, artifact: Artifact, schemas: Sequence[Schema], pat
     for a route that can't be told, InvalidPlan for a model that does not read what the extractor gives.
     """
     places = chosen(plan, artifact.manifest.name, pattern)
+    check_places(plan, artifact, schemas, places)
+    pin = Pin(artifact.ref, artifact.digest)
+    routes = [promoted(route, pin) if place in places else route for place, route in enumerate(plan.routes)]
+    return msgspec.structs.replace(plan, routes=tuple(routes))
+
+
+def with_challenger(plan: Plan, artifact: Artifact, schemas: Sequence[Schema], pattern: str | None = None) -> Plan:
+    """The plan with `artifact` as a challenger of some routes, in the place of other versions of it; champions stay.
+
+    Without a `pattern` these are the routes where another version is champion or challenger, or the plan's only route. A route without
+    champion, or with this very one, has no use for it. Raises UnknownName, InvalidPlan.
+    """
+    name, pin = artifact.manifest.name, Pin(artifact.ref, artifact.digest)
+    places = [place for place, route in enumerate(plan.routes) if any(model_name(one) == name for one in route.challengers)]
+    if pattern is not None or not places:
+        places = chosen(plan, name, pattern)
+    for route in (plan.routes[place] for place in places):
+        if route.champion in (None, pin):
+            said = "has no champion to challenge: make it the first one with `swap`" if route.champion is None else "has it as champion"
+            raise InvalidPlan(f"plan {plan.name!r}, route {label(route)!r}: challenger {artifact.ref}: the route {said}")
+    check_places(plan, artifact, schemas, places)
+    routes = [challenged(route, pin, name) if place in places else route for place, route in enumerate(plan.routes)]
+    return msgspec.structs.replace(plan, routes=tuple(routes))
+
+
+def check_places(plan: Plan, artifact: Artifact, schemas: Sequence[Schema], places: Sequence[int]) -> None:
+    """Raises InvalidPlan for a model that does not read what the extractor gives on these routes."""
     composites = {
         schema.name: Composite.parse(list(one.extractor), schema.names, plan.devices)
         for one, schema in zip(plan.inputs, schemas, strict=True)
@@ -35,9 +62,11 @@ def with_champion(plan: Plan, artifact: Artifact, schemas: Sequence[Schema], pat
         for name in reached(plan, place):
             where = f"plan {plan.name!r}, route {label(plan.routes[place])!r}"
             check_fit(where, artifact, name, composites[name], len(composites) > 1)
-    pin = Pin(artifact.ref, artifact.digest)
-    routes = [promoted(route, pin) if place in places else route for place, route in enumerate(plan.routes)]
-    return msgspec.structs.replace(plan, routes=tuple(routes))
+
+
+def challenged(route: Route, pin: Pin, name: str) -> Route:
+    others = tuple(challenger for challenger in route.challengers if model_name(challenger) != name)
+    return msgspec.structs.replace(route, challengers=(*others, pin))
 
 
 def promoted(route: Route, pin: Pin) -> Route:

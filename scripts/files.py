@@ -71,20 +71,20 @@ class Telemetry(msgspec.Struct, frozen=True):
 def read_telemetry(path: str | Path, names: Sequence[str], columns: Columns | None = None) -> Telemetry:
     """Read a CSV or Parquet file whose schema has the fields `names`. Raises InvalidSettings, naming file and column."""
     path, columns = Path(path), columns or Columns()
-    there = _column_names(path)
+    there = column_names(path)
     time = _choose(path, "time", columns.time, there, names)
     device = None if columns.device_name else _choose(path, "device", columns.device, there, names)
     label = _choose(path, "label", columns.label, there, names)
     fields = _fields(path, there, names, columns.fields, {time, device, label})
-    table = _table(path, list(dict.fromkeys([*fields, *filter(None, (time, device, label))])))
+    table = table_of(path, list(dict.fromkeys([*fields, *filter(None, (time, device, label))])))
     n = len(table)
     if n == 0:
         raise InvalidSettings(f"{path}: there are no rows, only names of columns")
     return Telemetry(
-        _devices(path, table, device) if device else [columns.device_name or path.name.split(".")[0]] * n,
-        _times(path, table[time], columns.time_unit) if time else columns.start + np.arange(n) * 1_000_000,
+        devices_of(path, table, device) if device else [columns.device_name or path.name.split(".")[0]] * n,
+        times_of(path, table[time], columns.time_unit) if time else columns.start + np.arange(n) * 1_000_000,
         np.column_stack([_numbers(path, table[field]) for field in fields]),
-        _labels(path, table[label]) if label else None,
+        labels_of(path, table[label]) if label else None,
         file_source(path, n),
     )
 
@@ -111,7 +111,7 @@ def _fields(path: Path, there: list[str], names: Sequence[str], wanted: Sequence
     return fields
 
 
-def _column_names(path: Path) -> list[str]:
+def column_names(path: Path) -> list[str]:
     if not path.is_file():
         raise InvalidSettings(f"{path}: {'is a directory' if path.is_dir() else 'no such file'}")
     with _one_line(path):
@@ -120,7 +120,7 @@ def _column_names(path: Path) -> list[str]:
         return [str(name) for name in pandas.read_csv(path, nrows=0, sep=_separator(path)).columns]
 
 
-def _table(path: Path, columns: list[str]) -> Any:
+def table_of(path: Path, columns: list[str]) -> Any:
     with _one_line(path):
         if _is_parquet(path):
             return pyarrow.parquet.read_table(path, columns=columns).to_pandas()
@@ -154,7 +154,7 @@ class _one_line:
             raise InvalidSettings(f"{self._path}: {words[0]}") from error
 
 
-def _devices(path: Path, table: Any, name: str) -> list[str]:
+def devices_of(path: Path, table: Any, name: str) -> list[str]:
     _check_filled(path, table[name], "device")
     return [str(value) for value in table[name].tolist()]
 
@@ -165,7 +165,7 @@ def _check_filled(path: Path, column: Any, what: str) -> None:
         raise InvalidSettings(f"{path}: row {missing[0] + 1} has no {what} (column {column.name!r})")
 
 
-def _times(path: Path, column: Any, unit: str) -> Int64:
+def times_of(path: Path, column: Any, unit: str) -> Int64:
     _check_filled(path, column, "time")
     if pandas.api.types.is_integer_dtype(column):
         micros = np.array([min(value * MICROS[unit], MAX_MICROS + 1) for value in column.tolist()], np.int64)
@@ -192,7 +192,7 @@ def _numbers(path: Path, column: Any) -> Float64:
     return np.asarray(pandas.to_numeric(column).to_numpy(np.float64))
 
 
-def _labels(path: Path, column: Any) -> Bool:
+def labels_of(path: Path, column: Any) -> Bool:
     return np.asarray(np.nan_to_num(_numbers(path, column)) != 0)
 
 

@@ -36,8 +36,8 @@ SECTIONS = {
         Line("bundle", "bundle", "Pack what a job needs on somebody else's Flink"),
     ],
     "Models and plans, without a cluster": [
-        Line("train", "train", "Fit a model to a telemetry file"),
-        Line("pack", "train", "Take in an ONNX graph as a model"),
+        Line("train", "train", "Fit a model to telemetry, once or again and again"),
+        Line("pack", "pack", "Take in an ONNX graph as a model"),
         Line("check", "check", "Put a model through the gate, and beside a plan's champion"),
         Line("models", "models", "Show the models in the store, and the kinds there are"),
         Line("plan", "plan", "Check, show and compare plan files"),
@@ -61,6 +61,8 @@ SECTIONS = {
     "Telemetry and what comes of it": [
         Line("simulate", "simulate", "Send telemetry of imitated devices with known faults"),
         Line("feed", "feed", "Send a telemetry file"),
+        Line("label", "label", "Say which records were anomalies, and which were none"),
+        Line("export", "export", "Write a span of readings with features and labels as Parquet"),
         Line("anomalies", "follow", "Show anomalies as they arrive"),
         Line("scores", "follow", "Show scores as they arrive"),
         Line("verify", "verify", "Compute again what came out, and compare"),

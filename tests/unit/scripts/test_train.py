@@ -14,7 +14,8 @@ from swapstream.models import Store
 from swapstream.models.errors import Conflict, InvalidSettings, SwapstreamError, UnknownName
 from swapstream.models.kinds import scorer
 from swapstream.scripts.models import models_command
-from swapstream.scripts.train import pack_command, train_command
+from swapstream.scripts.pack import pack_command
+from swapstream.scripts.train import train_command
 from tests.unit.models.examples import AUTOENCODER, graph
 from tests.unit.models.graphs import recurrent, windows
 
@@ -49,7 +50,8 @@ def store(folder: Path) -> Store:
 
 
 def train(*arguments: str) -> dict[str, Any]:
-    return run(train_command, *arguments, "--schema", "pump.yaml", "--label", "bad")[0]
+    held = () if "--hold-out" in arguments else ("--hold-out", "0")
+    return run(train_command, *arguments, *held, "--schema", "pump.yaml", "--label", "bad")[0]
 
 
 def test_train_leaves_out_what_is_labelled_or_not_finite(folder: Path) -> None:
