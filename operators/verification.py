@@ -7,6 +7,7 @@ telemetry log, so when something took effect at arrival and what was aborted, is
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import pairwise
 
 import msgspec
@@ -24,7 +25,7 @@ from swapstream.operators.rows import NONE, Message, Origin, Reader, Rows, first
 from swapstream.operators.scores import ScoresFrame
 from swapstream.operators.shard import Shard
 from swapstream.operators.snapshots import Published
-from swapstream.operators.token import FIRST_BYTE, PREPARE, Token
+from swapstream.operators.token import FIRST_BYTE, HANDOVER, PREPARE, Token
 
 AHEAD = 200_000
 """Offsets that the emitted side is read ahead: more than a frame spans, whose messages of several schemas overlap, and as far as
@@ -60,7 +61,8 @@ class Verified(msgspec.Struct, frozen=True):
 class Verification:
     """One partition of one deployment. `take` what was emitted, ahead of `records`; then `finish`.
 
-    - before: the state to start from, None: without any. lives: snapshots of later starts without state.
+    - before: the state to start from, None: without any. lives: snapshots of later starts without state. forks: those of jobs that took
+      over, as they went on, mute, from another's state.
     - begins: the first offset of epochs of which snapshots tell; of others the emitted frames do.
     - repeats_allowed: under at-least-once delivery.
     """
@@ -75,6 +77,7 @@ class Verification:
         *,
         before: Published | None = None,
         lives: Sequence[Published] = (),
+        forks: Sequence[Published] = (),
         begins: Mapping[int, int] | None = None,
         repeats_allowed: bool = False,
         tolerances: Tolerances = lambda model, digest: EXACT,
@@ -95,8 +98,11 @@ class Verification:
         self._taken: list[Message] = []
         self._records = 0
         self._lives = sorted(lives, key=lambda one: one.about.offset)
+        self._forks = sorted(forks, key=lambda one: one.about.offset)
+        self._known_forks = {one.about.generation for one in forks}
+        self._mute: list[Shard] = []
         self._shard = self._new(before)
-        self.first_wanted = self._shard.head.last + 1
+        self.first_wanted = min([self._shard.last, *(fork.about.offset for fork in forks)]) + 1
         """The first offset that `records` must begin with, where there is a state to start from."""
 
     # -- the emitted side
@@ -152,19 +158,27 @@ class Verification:
         """The next records, of which `behind` wants no more."""
         for part in self._split(raw):
             self._renew(int(part.offsets[0]))
+            self._fork(int(part.offsets[0]))
             self._arrive(int(part.offsets[0]))
+            self._name(part.payloads[0])
             given_up = self._given_up(part.payloads[0])
             if given_up is not None:
                 self._shard.aborted = max(self._shard.aborted, given_up)
                 continue
-            self._gather(self._shard.on_frame(part))
-            for _ in range(PATIENCE + 1):  # a token that nobody known has signed is waited for so long
-                if self._shard.holding:
-                    self._gather(self._shard.on_timer())
+            for shard in (self._shard, *self._mute):
+                self._run(shard, part)
+            self._succeed()
         self._records += int(((raw.offsets >= self.span.first) & (raw.offsets <= self.span.last)).sum())
         if self._comparison.pending >= BLOCK:
             self._pass_on()
             self._comparison.close(int(raw.offsets[-1]))
+
+    def _run(self, shard: Shard, part: RawFrame) -> None:
+        """What of the records comes after those that a shard knows."""
+        self._gather(shard.on_frame(part.slice(int(np.searchsorted(part.offsets, shard.last, "right")), len(part))))
+        for _ in range(PATIENCE + 1):  # a token that nobody known has signed is waited for so long
+            if shard.holding:
+                self._gather(shard.on_timer())
 
     def finish(self) -> Verified:
         """After the last records, and the end of every topic."""
@@ -189,11 +203,13 @@ class Verification:
     def _split(self, raw: RawFrame) -> list[RawFrame]:
         """The records in runs, each of which begins where something happened that the records don't tell; aborted tokens alone."""
         at = [begin for begin in self._arrivals().values() if begin is not None]
-        at += [life.about.offset + 1 for life in self._lives]
+        at += [one.about.offset + 1 for one in (*self._lives, *self._forks)]
         places = {int(place) for place in np.searchsorted(raw.offsets, at)}
         for place, payload in enumerate(raw.payloads):
-            if payload and payload[0] == FIRST_BYTE[0] and self._given_up(payload) is not None:
+            if self._given_up(payload) is not None:
                 places |= {place, place + 1}
+            elif self._handover(payload):
+                places.add(place)
         edges = [0, *sorted(places - {0, len(raw)}), len(raw)]
         return [raw.slice(start, stop) for start, stop in pairwise(edges)]
 
@@ -210,22 +226,61 @@ class Verification:
 
     def _given_up(self, payload: bytes | None) -> int | None:
         """The epoch of a token that was aborted here; a shard that knows all of `parameters` would not hold at it, and take it."""
+        token = self._token(payload)
+        if token is None or token.kind == PREPARE:
+            return None
+        return token.epoch if self._definitions.aborted(token.namespace, token.deployment, token.epoch) else None
+
+    def _handover(self, payload: bytes | None) -> Token | None:
+        """The token at which another job takes over, if this is one."""
+        token = self._token(payload)
+        return token if token is not None and token.kind == HANDOVER else None
+
+    def _token(self, payload: bytes | None) -> Token | None:
+        """A token of this shard's, signed by whom it may be."""
         if not payload or payload[0] != FIRST_BYTE[0]:
             return None
-        try:
+        with suppress(InvalidToken):
             token = Token.decode(payload)
-        except InvalidToken:
-            return None
-        ours = (token.namespace, token.deployment, token.topic, token.partition) == self._whose and token.kind != PREPARE
-        return token.epoch if ours and self._definitions.aborted(token.namespace, token.deployment, token.epoch) else None
+            if (token.namespace, token.deployment, token.topic, token.partition) == self._whose:
+                return token
+        return None
+
+    def _fork(self, offset: int) -> None:
+        """Where a job went on from another's state, mute, so does a shard beside the one that answers."""
+        while self._forks and self._forks[0].about.offset < offset:
+            fork = self._forks.pop(0)
+            self._mute.append(self._new(fork, fork.about.generation))
+
+    def _name(self, payload: bytes | None) -> None:
+        """Let the shard that answers be of the generation that a handover names, so that it retires there. Where nothing is known of the
+        one that takes over it is taken for that, and the handover for a swap."""
+        token = self._handover(payload)
+        if token is None or self._shard.duty != "emit" or not self._shard.started or self._shard.holding:
+            return
+        generation = token.predecessor if token.generation in self._known_forks else token.generation
+        if self._shard.generation != generation:
+            self._shard = self._again(self._shard.snapshot(), generation)
+
+    def _succeed(self) -> None:
+        """Of a shard that has retired nothing is asked any more; the one that took over goes on."""
+        for shard in self._mute:
+            if shard.duty == "emit":
+                self._shard = shard
+        self._mute = [shard for shard in self._mute if shard.duty == "mute"]
 
     def _renew(self, offset: int) -> None:
         """Where the deployment started without state, so does the shard."""
         while self._lives and self._lives[0].about.offset < offset:
             self._shard = self._new(self._lives.pop(0))
 
-    def _new(self, state: Published | None) -> Shard:
-        shard = Shard(self.partition, self.assignment, self._definitions, self._pipelines)
+    def _new(self, state: Published | None, generation: int | None = None) -> Shard:
+        return self._again(state.state if state else None, self.assignment.generation if generation is None else generation)
+
+    def _again(self, state: bytes | None, generation: int) -> Shard:
+        """A shard of a job of this generation, from a state."""
+        assignment = msgspec.structs.replace(self.assignment, generation=generation)
+        shard = Shard(self.partition, assignment, self._definitions, self._pipelines)
         if state is not None:
-            shard.restore(state.state)
+            shard.restore(state)
         return shard

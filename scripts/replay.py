@@ -119,7 +119,10 @@ class Replay:
             self._definitions.read(record.offset, record.value)
         known = self._known(sections)
         chosen = {partition: beginning_of(section, known[partition], from_the_start) for partition, section in sections.items()}
-        firsts = {partition: one.first(self._start(partition)) for partition, one in chosen.items()}
+        for partition, one in chosen.items():
+            known[partition].forks = self._taking_over(partition, one, known[partition].forks)
+        firsts = {partition: min([one.first(self._start(partition)), *(fork.about.offset + 1 for fork in known[partition].forks)])
+                  for partition, one in chosen.items()}
         with progress() as bar:
             task = bar.add_task(f"verifying {self.namespace}/{self.deployment}",
                                 total=sum(max(0, one.span.last + 1 - firsts[partition]) for partition, one in chosen.items()))
@@ -138,6 +141,20 @@ class Replay:
                 with suppress(InvalidDefinition):
                     self._definitions.carry(arrival)
         return known
+
+    def _taking_over(self, partition: int, one: Beginning, forks: list[Published]) -> list[Published]:
+        """The forks of jobs that were handed the partition in this run; of the others nothing came out."""
+        known = {fork.about.generation: fork for fork in forks}
+        found = []
+        for cut in self._definitions.cuts(self.namespace, self.deployment):
+            token = cut.offsets.get(partition, -1)
+            if cut.handover and token <= one.span.last and (one.state is None or token > one.state.about.offset):
+                if cut.successor in known:
+                    found.append(known[cut.successor])
+                else:
+                    say(f"{self.topics['telemetry']}-{partition}: no snapshot tells what generation {cut.successor} knew when it took over "
+                        f"at offset {token}; taken for a swap")
+        return found
 
     def _start(self, partition: int) -> int:
         """Where the deployment began to read, or else where the log begins."""
@@ -177,7 +194,7 @@ class Replay:
         lives = [life for life in known.lives if one.state is None or life.about.offset > one.state.about.offset]
         verification = Verification(
             partition, self._assignment(partition, one), self._definitions, self._pipelines, one.span, before=one.state,
-            lives=lives, begins=known.begins, repeats_allowed=self._repeats, tolerances=self._tolerances,
+            lives=lives, forks=known.forks, begins=known.begins, repeats_allowed=self._repeats, tolerances=self._tolerances,
         )  # fmt: skip
         with ExitStack() as stack:
             emitted = {role: stack.enter_context(self._emitted(role, partition, one.written)) for role in COMPARED}

@@ -19,7 +19,8 @@ class Known(msgspec.Struct):
 
     - before: the nearest state before its first record, and when that was written (Kafka's time, ms).
     - lives: where the shard started without state, in the span. first: the first state in the span that can be started from.
-    - arrivals: updates at arrival. begun: where plans began, before its last record.
+    - forks: states from which jobs went on, mute, that may have taken over in it. arrivals: updates at arrival. begun: where plans began,
+      before its last record.
     """
 
     before: Published | None = None
@@ -27,6 +28,7 @@ class Known(msgspec.Struct):
     lives: list[Published] = []
     first: Published | None = None
     first_written: int = 0
+    forks: list[Published] = []
     arrivals: list[Published] = []
     begun: list[SnapshotPart] = []
 
@@ -61,7 +63,7 @@ def known_of(
         written = times.setdefault((part.partition, part.offset, part.digest), record.timestamp)
         if whole := assembly.add(part):
             take(found[part.partition], whole, written, section.span)
-            if whole.about.offset < section.span.first and whole.about.why != "arrival":
+            if whole.about.offset < section.span.first and whole.about.why not in ("arrival", "fork"):
                 assembly.forget(part.partition, whole.about.offset)
     return found
 
@@ -72,6 +74,8 @@ def take(known: Known, one: Published, written: int, span: Span) -> None:
     known.begun.append(about)
     if about.why == "arrival":
         known.arrivals.append(one)
+    elif about.why == "fork":
+        known.forks = [fork for fork in known.forks if fork.about.generation != about.generation] + [one]
     elif about.offset < span.first:
         if known.before is None or about.offset >= known.before.about.offset:
             known.before, known.written = one, written
