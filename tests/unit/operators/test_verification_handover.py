@@ -128,7 +128,7 @@ def test_records_that_both_answer_diverge(twice: Life) -> None:
     late = [one for one in twice.jobs[0].out if one.role == "scores"][-1]
     found = twice.verified(out=[*twice.out, late])
     assert found.first is not None
-    assert found.first.offset == 49
+    assert (found.first.offset, found.first.what) == (46, "twice")  # where the last frame before the token begins
 
 
 def test_a_job_that_never_took_over_leaves_no_trace() -> None:
