@@ -14,6 +14,7 @@ import msgspec
 
 from swapstream.models.errors import ClusterError
 from swapstream.scripts.console import json_option, say, show
+from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import Environment, load_environment, recorded
 from swapstream.scripts.flink_rest import ENDED, FlinkRest
 from swapstream.scripts.launch import launch, remove_socket, wait_until_ready
@@ -22,6 +23,7 @@ from swapstream.scripts.processes import Supervisor, marked, sweep
 from swapstream.scripts.shard_status import SHARD_COLUMNS, held_back, shards_of
 from swapstream.scripts.topics import ensure_topics, existing_topics, warn_of_differences
 from swapstream.scripts.trusting import trust_first
+from swapstream.scripts.upgrade_progress import under_way
 
 DATA = ("kafka", "checkpoints", "savepoints", "jobs", "tmp", "logs")
 
@@ -109,6 +111,8 @@ def status_command(name: str, as_json: bool) -> None:
         show(found["topics"], ["role", "topic", "exists"], False, "Topics")
     for line in found["held_back"]:
         say(f"{line}; `swapstream doctor` tells what to do")
+    for line in found["upgrades"]:
+        say(line)
     if not found["up"]:
         say(f"the cluster is not up: {what_is_wrong(load_environment(name), found)}")
         sys.exit(ClusterError.exit_code)
@@ -134,7 +138,7 @@ def status(environment: Environment) -> dict[str, Any]:
             "directory": str(environment.path), "broker": environment.broker.servers, "flink": environment.flink.url,
             "processes": [msgspec.structs.asdict(process) for process in processes],
             "jobs": jobs, "shards": shards_of(environment, running), "held_back": held_back(environment) if there else [],
-            "topics": _topics(environment) if there else []}
+            "upgrades": under_way(Deployments(environment)), "topics": _topics(environment) if there else []}
 
 
 def _jobs(environment: Environment) -> list[dict[str, Any]]:

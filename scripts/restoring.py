@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import msgspec
 
 from swapstream.jobs.spec import JobSpec, check_restorable
 from swapstream.models.errors import UnknownName
-from swapstream.scripts.checkpoints import checkpoint_or_savepoint, is_checkpoint, retained
+from swapstream.scripts.checkpoints import checkpoint_or_savepoint, is_checkpoint, is_complete, retained
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.job_operator import JobOperator
 from swapstream.scripts.savepoint_files import Saved, Shelf
+
+NAMED = re.compile(r"[0-9a-f]{32}/chk-\d+")
 
 
 class Restore(msgspec.Struct, frozen=True):
@@ -30,10 +33,10 @@ class Restore(msgspec.Struct, frozen=True):
 
 
 def restore_of(environment: Environment, flink: JobOperator, found: Deployment, asked: str) -> Restore:
-    """What is meant by a path, a URI or `latest`. Raises UnknownName, ClusterError."""
+    """What is meant by a path, a URI, what `savepoints` calls it, or `latest`. Raises UnknownName, ClusterError."""
     shelf = Shelf(environment, found.name)
     if asked != "latest":
-        uri = checkpoint_or_savepoint(asked)
+        uri = _called(environment, shelf, asked) or checkpoint_or_savepoint(asked)
         return Restore(uri, _made(uri), shelf.at(uri))
     jobs = (*found.earlier, *found.job_ids)
     there = [Restore(path.as_uri(), _made(path.as_uri())) for path in retained(environment.checkpoints, jobs)]
@@ -43,6 +46,13 @@ def restore_of(environment: Environment, flink: JobOperator, found: Deployment, 
         raise UnknownName(f"--from latest: no checkpoint or savepoint of {found.full_name} is known; "
                           "if there is one, name its directory or URI")  # fmt: skip
     return max(there, key=lambda one: one.made or 0.0)
+
+
+def _called(environment: Environment, shelf: Shelf, asked: str) -> str | None:
+    """A savepoint by its id, a checkpoint by its job and number."""
+    path = environment.checkpoints / asked
+    saved = next((saved.location for saved in shelf.every() if saved.id == asked), None)
+    return saved or (path.as_uri() if NAMED.fullmatch(asked) and is_complete(path) else None)
 
 
 def _made(uri: str) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,7 +22,7 @@ from swapstream.scripts.publish import Author, author_of
 from swapstream.scripts.savepoint_files import Saved, Shelf, held_by, new_id
 from swapstream.scripts.upgrade_progress import ProgressFile
 
-COLUMNS = ("deployment", "kind", "job", "generation", "plan", "epoch", "extractor", "schema", "size", "age", "location")
+COLUMNS = ("deployment", "id", "kind", "job", "extractor", "schema", "size", "age")
 PATIENCE = 600.0
 """Seconds that a savepoint may take."""
 
@@ -48,7 +49,10 @@ def savepoint_command(name: str, deployment: str, native: bool, why: str, as_jso
 @json_option
 @click.pass_obj
 def savepoints_command(name: str, deployment: str | None, as_json: bool) -> None:
-    """Show what can be started from: savepoints and retained checkpoints, of DEPLOYMENT or of all, the newest first."""
+    """Show what can be started from: savepoints and retained checkpoints, of DEPLOYMENT or of all, the newest first.
+
+    `submit --from` takes their ids; with --json the rows have what else is known of them: where they lie, plan, epoch, by whom and why.
+    """
     environment = load_environment(name)
     deployments = Deployments(environment)
     chosen = [deployments.require(deployment)] if deployment else list(deployments)
@@ -116,11 +120,13 @@ def row(saved: Saved) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def checkpoint_row(found: Deployment, path: Any) -> dict[str, Any]:
+def checkpoint_row(found: Deployment, path: Path) -> dict[str, Any]:
     """Of a retained checkpoint nobody has written down what it holds, but for its job."""
-    size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file() and (file.parent == path or "shared" in file.parts))
-    return {"deployment": found.full_name, "kind": "checkpoint", "id": path.name, "job": path.parent.name, **weighed(size),
-            **aged(max(0.0, time.time() - (path / "_metadata").stat().st_mtime)), "location": path.as_uri()}  # fmt: skip
+    own = [file for file in path.parent.rglob("*") if file.is_file() and (file.parent == path or "shared" in file.parts)]
+    job, made = path.parent.name, (path / "_metadata").stat().st_mtime
+    return {"deployment": found.full_name, "kind": "checkpoint", "id": f"{job}/{path.name}", "job": job,
+            **weighed(sum(file.stat().st_size for file in own)), **aged(max(0.0, time.time() - made)),
+            "location": path.as_uri()}  # fmt: skip
 
 
 def weighed(size: int | None) -> dict[str, Any]:

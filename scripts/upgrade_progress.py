@@ -86,3 +86,10 @@ class ProgressFile:
                 f"an upgrade of {self._whose} ({found.mode}) is at its step {found.step!r}: wait for its end; if it was interrupted, "
                 f"`swapstream upgrade {found.deployment}` finishes it, and `--abort` undoes it"
             )
+
+
+def under_way(deployments: Deployments) -> list[str]:
+    """A line about each upgrade that has not come to its end."""
+    found = [ProgressFile(deployments, deployment.name).find() for deployment in deployments]
+    return [f"an upgrade of {one.full_name} by {one.mode} is at its step {one.step!r}; if it was interrupted, `swapstream upgrade "
+            f"{one.deployment}` finishes it" for one in found if one]  # fmt: skip
