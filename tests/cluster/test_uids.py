@@ -32,14 +32,15 @@ UIDS = [
 ]
 
 BUILD = """
-import json, sys
+import importlib, json, sys
 from pathlib import Path
-from swapstream.jobs import detect
+from swapstream.jobs.running import environment
 from swapstream.jobs.spec import JobSpec
 from swapstream.jobs.uids import set_uids
 spec = JobSpec.read(Path(sys.argv[1]))
-detect.environment(spec).add_jars(*sys.argv[2:])
-print(json.dumps(set_uids(detect.build(spec), spec.line)))
+environment(spec).add_jars(*sys.argv[2:])
+job = importlib.import_module(f"swapstream.jobs.{spec.job}")
+print(json.dumps(set_uids(job.build(spec), spec.line)))
 """
 
 
