@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from swapstream.models.errors import InvalidSettings
 from swapstream.operators.plan_file import load_plan_file
 from swapstream.scripts.code import archives
 from swapstream.scripts.console import json_option, say, show
@@ -16,6 +17,7 @@ from swapstream.scripts.deployments import Deployment, Deployments, check_name
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.flink_cli import JOBS
 from swapstream.scripts.job_operator import job_operator
+from swapstream.scripts.kubernetes import KubernetesJobs
 from swapstream.scripts.offsets import Start
 from swapstream.scripts.publish import author_of
 from swapstream.scripts.submission import Submission
@@ -40,11 +42,12 @@ UNDER_A_PLAN = [job for job in JOBS if job != "rekey"]
               help="Send this file or package along as well, beside the plan's code: a later swap may use it.")
 @click.option("--why", default="", help="The reason, for the ledger.")
 @click.option("--dry-run", is_flag=True, help="Print the exact `flink run` line and change nothing.")
+@click.option("--manifest", is_flag=True, help="Print what kubectl would apply, and leave that to you (`flink.operator: kubernetes`).")
 @json_option
 @click.pass_obj
 def submit_command(name: str, job: str, plan_file: str, deployment: str | None, parallelism: int | None, delivery: Any,
                    start: Start, restore: str | None, force: bool, bundle: str | None, code: Sequence[str], why: str, dry_run: bool,
-                   as_json: bool) -> None:  # fmt: skip
+                   manifest: bool, as_json: bool) -> None:  # fmt: skip
     """Publish a plan and run JOB (detect) under it; returns when every task runs."""
     environment = load_environment(name)
     plan = load_plan_file(plan_file)
@@ -54,10 +57,23 @@ def submit_command(name: str, job: str, plan_file: str, deployment: str | None, 
     if dry_run:
         click.echo(submission.shell_line())
         return
-    began = time.monotonic()
-    row = submission.submit(plan_file, author_of(environment, why), start, delivery or environment.job.delivery, force)
+    began, author = time.monotonic(), author_of(environment, why)
+    delivery = delivery or environment.job.delivery
+    if manifest:
+        click.echo(for_kubernetes(submission, lambda: submission.submit(plan_file, author, start, delivery, force, apply=False)), nl=False)
+        return
+    row = submission.submit(plan_file, author, start, delivery, force)
     say(f"{found.full_name} runs after {time.monotonic() - began:.1f} s")
     show([row], ["deployment", "job", "plan", "restored"], as_json)
+
+
+def for_kubernetes(submission: Submission, prepare: Callable[[], object]) -> str:
+    """What is to be applied, as YAML, once all else is done. Raises InvalidSettings where jobs are started by `flink run`."""
+    flink = submission.flink
+    if not isinstance(flink, KubernetesJobs):
+        raise InvalidSettings("--manifest: `flink.operator` is command in this environment; it must be kubernetes")
+    prepare()
+    return flink.manifest(submission.arguments())
 
 
 @click.command("cancel")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,14 +15,13 @@ import msgspec
 
 from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, InvalidSettings, SwapstreamError, UnknownName
+from swapstream.scripts.code import shipped
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.flink_cli import JOBS, Client
 from swapstream.scripts.flink_deployment import JOB, PART_OF, RESOURCE, state_of
 from swapstream.scripts.flink_rest import ENDED, FlinkRest
 from swapstream.scripts.kubectl import Kubectl
 from swapstream.scripts.manifest import Start, as_yaml, load_template, manifests
-
-POLL = 0.05
 
 
 class Application(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,11 +35,12 @@ class Application(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     restore_from: str | None = None
     leave_sinks: bool = False
     checkpoints: str | None = None
+    code: tuple[str, ...] = ()
 
     def manifests(self) -> str:
         """As YAML, once the state to begin from is known. Raises InvalidSettings, UnknownName."""
         restore = _when_there(Path(self.restore_from)) if self.restore_from else self.restore
-        start = Start(self.job_id, restore, self.leave_sinks, self.checkpoints)
+        start = Start(self.job_id, restore, self.leave_sinks, self.checkpoints, tuple(map(Path, self.code)))
         return as_yaml(manifests(load_template(Path(self.template)), JobSpec.read(Path(self.spec)), start))
 
 
@@ -53,25 +52,26 @@ class KubernetesJobs:
         self.rest = FlinkRest(environment.flink.url)
         self.kubectl = Kubectl(environment.flink.url)
 
-    def application(self, job: str, spec: Path, job_id: str, restore: str | Path | None, bundle: Path | None,
-                    leave_sinks: bool) -> Application:  # fmt: skip
-        """Raises UnknownName, InvalidSettings."""
+    def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: str | Path | None = None,
+                  bundle: Path | None = None, leave_sinks: bool = False, code: Sequence[str] | None = None) -> list[str]:  # fmt: skip
+        """The command that applies the job, with the parallelism that its specification names; all else is as for `JobOperator`.
+
+        Raises UnknownName, InvalidSettings.
+        """
         if job not in JOBS:
             raise UnknownName(f"job {job!r}; known: {', '.join(JOBS)}")
         if bundle:
             raise InvalidSettings("--bundle is for a Flink that runs already: the image of a FlinkDeployment holds all that a job needs")
+        now, later = (restore, None) if isinstance(restore, str) else (None, restore and str(restore))
+        sent = shipped(self.environment, (JobSpec.read(spec).code if spec.is_file() else ()) if code is None else code)
         flink = self.environment.flink
-        return Application(
-            flink.url, str(spec), str(self.environment.manifest), job_id, restore if isinstance(restore, str) else None,
-            str(restore) if isinstance(restore, Path) else None, leave_sinks, flink.checkpoints,
-        )  # fmt: skip
-
-    def arguments(self, job: str, spec: Path, parallelism: int, job_id: str, restore: str | Path | None = None,
-                  bundle: Path | None = None, leave_sinks: bool = False, code: Sequence[str] | None = None) -> list[str]:  # fmt: skip
-        """The command that applies the job, with the parallelism that its specification names. `restore` is a URI, or a file in which
-        there will be one: it is waited for."""
-        application = self.application(job, spec, job_id, restore, bundle, leave_sinks)
+        application = Application(flink.url, str(spec), str(self.environment.manifest), job_id, now, later, leave_sinks,
+                                  flink.checkpoints, tuple(uri.removeprefix("file://") for uri in sent))  # fmt: skip
         return [sys.executable, "-m", __name__, f"-D{msgspec.json.encode(application).decode()}"]
+
+    def manifest(self, arguments: list[str]) -> str:
+        """What a command would apply, as YAML."""
+        return application_of(arguments).manifests()
 
     def shell_line(self, arguments: list[str]) -> str:
         return shlex.join(arguments)
@@ -110,17 +110,22 @@ class KubernetesJobs:
             self.kubectl.delete("flinkdeployment,configmap", labels, seconds)
 
 
-def _when_there(path: Path) -> str:
-    """The first line of a file that somebody is about to write; FILE.ready says that nothing else is waited for."""
-    path.with_name(f"{path.name}.ready").touch()
-    while not (path.is_file() and (found := path.read_text().strip())):
-        time.sleep(POLL)
-    return found
+def application_of(arguments: list[str]) -> Application:
+    """What a command is given: -D and an `Application` in JSON."""
+    return msgspec.json.decode(arguments[-1].removeprefix("-D"), type=Application)
+
+
+def _when_there(file: Path) -> str:
+    """What somebody is about to write. Raises ClusterError."""
+    from swapstream.jobs.restoring import wait_for  # imports pyflink, and is seldom needed
+
+    file.with_name(f"{file.name}.ready").touch()
+    return wait_for(file)
 
 
 def main() -> None:
-    """Apply one FlinkDeployment, given as -D and an `Application` in JSON."""
-    application = msgspec.json.decode(sys.argv[1].removeprefix("-D"), type=Application)
+    """Apply one FlinkDeployment."""
+    application = application_of(sys.argv)
     try:
         Kubectl(application.url).apply(application.manifests())
     except SwapstreamError as error:

@@ -6,6 +6,7 @@ site's, and stands in a file that the environment names (conf/container/flinkdep
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 from typing import Any
@@ -20,19 +21,27 @@ from swapstream.scripts.image import flink_settings
 
 TAKEN = re.compile(r"[a-z]([-a-z0-9]{0,43}[a-z0-9])?")
 """What the operator takes as a name."""
-PYTHON = "/opt/swapstream/.venv/bin/python"
+PROJECT = "/opt/swapstream"
+PYTHON = f"{PROJECT}/.venv/bin/python"
 """In the image."""
 SPECIFICATION = "specification"
-"""The volume with the job's specification, in the template."""
+"""The volume with the job's specification and users' code, in the template, which mounts it at TOLD."""
+TOLD = "/etc/swapstream"
+MOST = 700_000
+"""Bytes of code: a ConfigMap may have 1 MiB, code stands in it in base64, and the specification beside it."""
 
 
 class Start(msgspec.Struct, frozen=True):
-    """How a job begins. `restore`: the URI of what it begins from. `leave_sinks`: state that no operator claims is left behind."""
+    """How a job begins. `restore`: the URI of what it begins from. `leave_sinks`: state that no operator claims is left behind.
+
+    `checkpoints`: where state goes, if not where the template says. `code`: archives of users' code.
+    """
 
     job_id: str
     restore: str | None = None
     leave_sinks: bool = False
     checkpoints: str | None = None
+    code: tuple[Path, ...] = ()
 
 
 def resource_name(spec: JobSpec) -> str:
@@ -51,7 +60,7 @@ def manifests(template: dict[str, Any], spec: JobSpec, start: Start) -> list[dic
     labels = PART_OF | {RESOURCE: name, NAME: spec.name, JOB: start.job_id}
     return [
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": told, "labels": labels}, "immutable": True,
-         "data": {"spec.json": msgspec.json.format(msgspec.json.encode(spec)).decode()}},
+         "data": {"spec.json": msgspec.json.format(msgspec.json.encode(spec)).decode()}, "binaryData": _archives(start.code)},
         _deployment(template, spec, start, {"name": name, "labels": labels}, told),
     ]  # fmt: skip
 
@@ -81,8 +90,8 @@ def _deployment(template: dict[str, Any], spec: JobSpec, start: Start, metadata:
             "spec": site | {
                 "flinkConfiguration": _configuration(site.get("flinkConfiguration", {}), start),
                 "podTemplate": pods,
-                "job": job | {"parallelism": spec.parallelism, "state": "running", "allowNonRestoredState": start.leave_sinks}
-                       | _state(start),
+                "job": job | {"args": _arguments(spec), "parallelism": spec.parallelism, "state": "running",
+                              "allowNonRestoredState": start.leave_sinks} | _state(start),
             },
         }  # fmt: skip
     except (KeyError, TypeError) as error:
@@ -97,7 +106,23 @@ def _volume(volume: dict[str, Any], told: str) -> dict[str, Any]:
 def _configuration(site: dict[str, Any], start: Start) -> dict[str, str]:
     """Ours, what the site says instead, and what belongs to this job alone. All of it as text."""
     own = {"$internal.pipeline.job-id": start.job_id} | ({"execution.checkpointing.dir": start.checkpoints} if start.checkpoints else {})
-    return flink_settings(PYTHON) | {key: str(value) for key, value in site.items()} | own
+    files = {"python.files": ",".join(f"{TOLD}/{path.name}" for path in start.code)} if start.code else {}
+    return flink_settings(PYTHON) | {key: str(value) for key, value in site.items()} | own | files
+
+
+def _arguments(spec: JobSpec) -> list[str]:
+    """Of the class that runs a Python job."""
+    return ["-pyclientexec", PYTHON, "-py", f"{PROJECT}/jobs/{spec.job}.py", "--spec", f"{TOLD}/spec.json"]
+
+
+def _archives(code: tuple[Path, ...]) -> dict[str, str]:
+    """Users' code, which pods find beside the specification. Raises InvalidSettings where it is too large for that."""
+    found = {path.name: path.read_bytes() for path in code}
+    size = sum(map(len, found.values()))
+    if size > MOST:
+        raise InvalidSettings(f"code of {size:,} bytes is sent along; a ConfigMap takes {MOST:,}: make an image with it, or a smaller "
+                              "package")  # fmt: skip
+    return {name: base64.b64encode(content).decode() for name, content in found.items()}
 
 
 def _state(start: Start) -> dict[str, Any]:

@@ -55,15 +55,15 @@ class Submission:
     def shell_line(self) -> str:
         return self.flink.shell_line(self.arguments())
 
-    def submit(self, plan_file: str, author: Author, start: Start, delivery: Any, force: bool = False) -> dict[str, Any]:
-        """Publish, submit, wait. What has been refused or fails is not kept as a deployment; `force`: state may be too old.
-
-        Raises SwapstreamError.
+    def submit(self, plan_file: str, author: Author, start: Start, delivery: Any, force: bool = False,
+               apply: bool = True) -> dict[str, Any]:  # fmt: skip
+        """Publish, submit, wait. What has been refused or fails is not kept as a deployment; `force`: state may be too old. Without
+        `apply` all but starting the job is done: somebody else will. Raises SwapstreamError.
         """
         with self.deployments.lock(self.deployment.name):
             offsets = self._begin(start, delivery, force)
             plan, definitions = publish_plan(self.environment, self.deployment.namespace, plan_file, author)
-            row = self._go(self._told(plan.digest, definitions.position, offsets, delivery))
+            row = self._go(self._told(plan.digest, definitions.position, offsets, delivery), apply)
         return row | {"plan": plan.name, "plan_digest": plan.digest}
 
     def _begin(self, start: Start, delivery: Any, force: bool) -> dict[int, int]:
@@ -74,16 +74,18 @@ class Submission:
             self.deployment = msgspec.structs.replace(self.deployment, line=state.line)
         return start_offsets(self.environment, self._told("", 0, {}, delivery).group, start)
 
-    def _go(self, told: JobSpec) -> dict[str, Any]:
+    def _go(self, told: JobSpec, apply: bool = True) -> dict[str, Any]:
         ship(self.environment, told.code)
         told.write(self.deployments.spec(self.deployment.name))
-        self._run()
+        self._run(apply)
         return {"deployment": self.deployment.full_name, "job": self.job_id,
                 "restored": self.restore.uri if self.restore else None, "generation": told.generation}  # fmt: skip
 
-    def _run(self) -> None:
+    def _run(self, apply: bool) -> None:
         running = self.deployment.submitted(self.job_id, self.restore.uri if self.restore else None)
         self.deployments.save(running)
+        if not apply:
+            return
         try:
             with err.status(f"submitting {self.deployment.full_name}") as shown:
                 self.flink.run(self.arguments())
