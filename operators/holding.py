@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.shard_state import decode_raw, encode_raw
-from swapstream.operators.token import FIRST_BYTE
 
 
 class Holding:
@@ -61,11 +60,11 @@ class Holding:
         self._new, self._rewritten = [], False
         return found, whole
 
-    def restore(self, held: Sequence[bytes], started: bool, now: float) -> None:
-        """Take over what was written; a shard that has started and holds at a token looks at it anew. Raises InvalidDefinition."""
+    def restore(self, held: Sequence[bytes], running: bool, now: float) -> None:
+        """Take over what was written; a shard that is running holds at nothing but a token. Raises InvalidDefinition."""
         self.frames = deque(map(decode_raw, held))
         self.size = sum(map(bytes_of, self.frames))
-        if self.frames and started and (self.frames[0].payloads[0] or b"").startswith(FIRST_BYTE):
+        if self.frames and running:
             self._at_token(now)
 
     def _at_token(self, now: float) -> None:

@@ -150,7 +150,6 @@ class Shard:
         fork = forked(found, self.assignment)
         self.started, self.last, self.carried, self.aborted = found.started, found.last, found.carried, found.aborted
         self.floor = self.assignment.parameters_end if found.started and found.floor < 0 else found.floor
-        self.holding.restore(held, found.started, self.run.now())
         if found.generation == self.generation:
             self.duty = found.duty
             self.reporter.restore(found.ledger)
@@ -159,10 +158,10 @@ class Shard:
         if fork:
             self.generation, self.duty = found.generation, found.duty
             self.scoring.fork(self.pipelines.outline(found.plan), found.plan, found.epoch, found.chains, table)
-            return
-        self.preparing.restore(found.preparing)
-        if found.started:
+        elif found.started:
+            self.preparing.restore(found.preparing)
             self.scoring.restore(self.pipelines.get(found.plan), found.epoch, found.chains, table)
+        self.holding.restore(held, found.started and not fork and not self._unreleased, self.run.now())
 
     @property
     def waiting(self) -> bool:
@@ -203,8 +202,9 @@ class Shard:
     def _unreleased(self) -> bool:
         """Whether all input is held for an upgrade that has not been told to begin."""
         upgrade = self.assignment.upgrade
-        held = upgrade is not None and upgrade.mode == "savepoint" and self.duty == "emit"
-        return held and self.scoring.epoch < upgrade.epoch
+        if upgrade is None or upgrade.mode != "savepoint" or self.duty != "emit":
+            return False
+        return self.scoring.epoch < upgrade.epoch
 
     def _arrive(self, raw: RawFrame) -> list[Emission]:
         """Follow the newest cut at arrival; the first record of this frame is its first."""
@@ -344,8 +344,7 @@ class Shard:
         since, size = self.holding.since, self.holding.size
         raw = self.holding.take()
         emissions = self._act(verdict, raw, 0, since)
-        if verdict.action != "skip":  # of what others have in hand nothing is told
-            emissions.append(self._row("released", verdict, raw, 0, held=size, took_ms=self.run.took_ms(since)))
+        emissions.append(self._row("released", verdict, raw, 0, held=size, took_ms=self.run.took_ms(since)))
         return emissions + self._consume(raw, 1)
 
     def _answer(self) -> list[Emission]:

@@ -157,7 +157,21 @@ def test_frames_that_blue_held_are_held_on() -> None:
     green.parameters.publish(THIRD)
     green.read()
     assert answered(blue.out, green.out)[8:] == [(n, "new", 2) for n in range(9, 13)]
-    assert events(green.out) == ["restored", "activated", "rejected", "released"]
+    assert events(green.out) == ["restored", "activated", "rejected"]
+
+
+def test_what_is_held_may_begin_with_anything_over_a_restart_too() -> None:
+    blue = stopped()
+    end = blue.parameters.end
+    green = upgraded(blue)
+    for first, payload in enumerate((b"\xc1", token(1, NEW.digest, end, **WAKING), b"{", *pumps(2, 9)), 6):
+        green.take(frame([payload], first=first))
+        green = green.restarted()
+    release(green)
+    out = green.read()
+    assert events(out) == ["activated"]
+    assert [one.role for one in out if one.role != "scores"] == ["ledger", "dead_letters", "dead_letters"]
+    assert answered(blue.out, out)[6:] == [(9, "new", 1), (10, "new", 1)]
 
 
 def test_what_is_held_is_bounded() -> None:
