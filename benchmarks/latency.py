@@ -84,9 +84,9 @@ def collect(environment: Environment, before: Offsets, expected: int, feeder: Fe
     return Latencies((due - due.min()) / 1e6, (np.concatenate(arrived) - due) / 1e3)
 
 
-def arrivals(environment: Environment, before: Offsets) -> Iterator[tuple[int, Int64 | None]]:
+def arrivals(environment: Environment, before: Offsets, committed: bool = False) -> Iterator[tuple[int, Int64 | None]]:
     """When a message of scores came, and its event times, both in microseconds; None where nothing came for a while."""
-    with closing(measure.reader(environment, environment.topics.scores.name, before, committed=False)) as consumer:
+    with closing(measure.reader(environment, environment.topics.scores.name, before, committed)) as consumer:
         while True:
             message = consumer.poll(0.5)
             now = time.time_ns() // 1000

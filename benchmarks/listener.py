@@ -25,11 +25,11 @@ class Heard(msgspec.Struct, frozen=True):
 
 
 class Listener(Beside):
-    """Listens since `before`; `heard` ends it."""
+    """Listens since `before`, to what is `committed` or to all; `heard` ends it."""
 
-    def __init__(self, environment: Environment, before: Offsets, file: Path) -> None:
+    def __init__(self, environment: Environment, before: Offsets, file: Path, committed: bool = False) -> None:
         self._enough, self._file = SPAWNED.Event(), file
-        super().__init__(listen, environment, before, str(file), self._enough)
+        super().__init__(listen, environment, before, str(file), committed, self._enough)
 
     def heard(self) -> Heard:
         """Everything until now. Raises ChildProcessError when the process has failed."""
@@ -41,11 +41,11 @@ class Listener(Beside):
             return Heard(columns["due"] / 1e3, (columns["arrived"] - columns["due"]) / 1e3)
 
 
-def listen(environment: Environment, before: Offsets, file: str, enough: Any) -> None:
+def listen(environment: Environment, before: Offsets, file: str, committed: bool, enough: Any) -> None:
     """What the process does: when each reading's score arrived, and was due, in microseconds."""
     arrived: list[Int64] = []
     due: list[Int64] = []
-    for now, columns in arrivals(environment, before):
+    for now, columns in arrivals(environment, before, committed):
         if columns is not None:
             due.append(columns)
             arrived.append(np.full(len(columns), now))

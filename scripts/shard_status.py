@@ -29,30 +29,36 @@ NEWEST = 50_000
 
 
 class Side(NamedTuple):
-    """A job of a deployment: its generation (None: not known here), the consumer group it reads as, and which of two it is."""
+    """A job of a deployment: its generation (None: not known here), the consumer group it reads as, which of two it is, and what its
+    shards do before they say anything (None: what those of the job before did)."""
 
     generation: int | None
     group: str
     name: str | None = None
+    at_first: ShardState | None = None
 
 
 def sides(environment: Environment, namespace: str, deployment: str) -> list[Side]:
-    """The jobs of a deployment: one, or blue and green while an upgrade is under way."""
+    """The jobs of a deployment: one, or blue and green during a handover."""
     deployments = Deployments(environment)
     main = deployments.find(deployment) if namespace == environment.job.namespace else None
     spec = submission(environment, namespace, deployment)
     if main is None or spec is None:
         return [Side(None, f"{namespace}.{deployment}")]
-    green, path = deployments.find(deployment, green=True), deployments.spec(deployment, green=True)
-    if green is None or not path.is_file():
+    path = deployments.spec(deployment, green=True)
+    green = JobSpec.read(path) if path.is_file() else None
+    if green is None or green.upgrade is None or green.upgrade.mode != "handover":
         return [Side(main.generation, spec.group)]
-    return [Side(main.generation, spec.group, "blue"), Side(green.generation, JobSpec.read(path).group, "green")]
+    mute = ShardState(green.upgrade.epoch, green.upgrade.plan, generation=green.generation, duty="mute")
+    return [Side(main.generation, spec.group, "blue"), Side(green.generation, green.group, "green", mute)]
 
 
 def states_of(side: Side, partitions: Iterable[int], found: Said) -> dict[int, ShardState]:
     """What each shard of a job does."""
     if side.generation is None:
         return answering(found)
+    if side.at_first:
+        return {**dict.fromkeys(partitions, side.at_first), **found.get(side.generation, {})}
     return {partition: standing(found, side.generation, partition) for partition in partitions}
 
 

@@ -115,7 +115,7 @@ class Succession:
         progress, cut = self.progress, retirement.cut
         return {"mode": "handover", "plan_digest": progress.plan, "epoch": cut.epoch, "generation": progress.generation,
                 "predecessor": progress.predecessor, "job": self.deployments.require(self.name).job_id,
-                "shards": list(retirement.rows.values())}  # fmt: skip
+                "committed_ms": progress.released, "shards": list(retirement.rows.values())}  # fmt: skip
 
 
 def blue_of(order: UpgradeOrder, flink: JobOperator) -> Blue:

@@ -7,9 +7,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError
+from swapstream.operators.assignment import Upgrade
 from swapstream.scripts import shard_status
 from swapstream.scripts.controller import swap
+from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.lag import Lag
 from swapstream.scripts.publish import Author, Part, publish
@@ -51,3 +54,17 @@ def test_where_the_broker_is_away_there_are_no_rows(environment: Environment, mo
     monkeypatch.setattr(shard_status, "end_offsets", away)
     assert shards_of(environment, ["prod.d"]) == []
     assert shards_of(environment, []) == []
+
+
+def test_blue_and_green_have_rows_of_their_own(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    deployments = Deployments(environment)
+    told = JobSpec("detect", "prod", "d", ONE.digest, 0, "", {}, 2, {}, generation=3)
+    green = msgspec.structs.replace(told, generation=4, line=4, upgrade=Upgrade("handover", ONE.digest, 2))
+    deployments.save(Deployment("prod", "d", "detect", 2, generation=3))
+    for one, path in ((told, deployments.spec("d")), (green, deployments.spec("d", green=True))):
+        one.write(path)
+    monkeypatch.setattr(shard_status, "lags", lambda _, group, ends: {"prod.d": {0: Lag(3)}, "prod.d.4": {1: Lag(7)}}[group])
+    shown = [(row["side"], row["partition"], row["duty"], row["generation"], row["epoch"], row["behind_records"])
+             for row in shards_of(environment, ["prod.d", "prod.d"])]  # fmt: skip
+    assert shown == [("blue", 0, "emit", 3, 1, 3), ("blue", 1, "emit", 3, 0, None),
+                     ("green", 0, "mute", 4, 2, None), ("green", 1, "mute", 4, 2, 7)]  # fmt: skip
