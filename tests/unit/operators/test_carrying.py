@@ -1,7 +1,11 @@
-"""Swaps that change extractors: what goes on, what is kept, and that neither frames nor failures make a difference."""
+"""Swaps that change extractors: what goes on, what is kept, and that neither frames nor failures make a difference.
+
+`python -m tests.unit.operators.test_carrying` wrote devices.v3.msgpack, when version 3 was new.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,6 +36,9 @@ SPECS: list[Any] = [
 ]
 BOUNDS = (DEFAULT_RETENTION, Retention(max=4), Retention(evict_after=30), Retention(max=5, evict_after=60))
 Stored = dict[str, bytes]
+V3 = Path(__file__).with_name("devices.v3.msgpack")
+"""Never to be written again."""
+SMALL = {"LEAST_BYTES": 600, "LEAST_SLOTS": 2, "BLOCK_BYTES": 1, "MOVED_BYTES": 1}
 
 
 class Phase(NamedTuple):
@@ -48,7 +55,7 @@ phases = st.lists(st.tuples(st.sampled_from(SPECS), st.lists(st.sampled_from("ab
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of two slots, one of which moves with a frame."""
-    for name, value in {"LEAST_BYTES": 600, "LEAST_SLOTS": 2, "BLOCK_BYTES": 1, "MOVED_BYTES": 1}.items():
+    for name, value in SMALL.items():
         monkeypatch.setattr(device_log, name, value)
 
 
@@ -282,3 +289,45 @@ def test_bytes_of_a_later_release_and_of_two_layouts_that_do_not_belong_together
     snapshot = msgspec.msgpack.decode(life.snapshot())
     with pytest.raises(InvalidDefinition, match="version 4"):
         Composite.parse(["elapsed"], FIELDS).restore({BASE: msgspec.msgpack.encode({**snapshot, "v": 4})})
+
+
+# -- version 3
+
+
+def moving() -> Life:
+    """From a window to an average, and one of three blocks has moved."""
+    life = Life()
+    life.swap([{"window": {"n": 3}}, "elapsed"])
+    life.see(["a", "b", "c", "d", "e", "a", "b", "a"])
+    life.write()
+    life.see(["c"])
+    life.swap(["identity", {"ewm": {"halflife": 2, "warmup": 1}}])
+    life.see(["a", "f"])
+    life.write()
+    life.see(["b"])
+    return life
+
+
+def test_what_was_kept_and_half_moved_is_read_for_ever() -> None:
+    entries, snapshot = msgspec.msgpack.decode(V3.read_bytes())
+    smooth, before = (Composite.parse(spec, FIELDS) for spec in (
+        ["identity", {"ewm": {"halflife": 2, "warmup": 1}}], [{"window": {"n": 3}}, "elapsed"]))  # fmt: skip
+    table = smooth.restore(entries)
+    assert [part.key for part in table.layout.kept] == ["kept/elapsed", "kept/readings"]
+    smooth.extract(frame(["b"], 11), table)
+    assert table.snapshot() == snapshot == smooth.restore({BASE: snapshot}).snapshot()
+    table = before.carry(smooth.restore({BASE: snapshot}))
+    features, warming = before.extract(frame(["a", "f"], 12), table)
+    assert warming.tolist() == [False, True]
+    assert features[0].tolist() == [25.0, 6.0, 49.0, 3.0, 47.0, 11.0, 5.0]
+
+
+def write_examples() -> None:
+    for name, value in SMALL.items():
+        setattr(device_log, name, value)
+    life = moving()
+    V3.write_bytes(msgspec.msgpack.encode([life.stored, life.snapshot()]))
+
+
+if __name__ == "__main__":
+    write_examples()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -54,6 +55,12 @@ def test_it_names_the_deployment_that_could_not_read() -> None:
     assert (letter.namespace, letter.deployment, letter.v) == (NAMESPACE, DEPLOYMENT, 3)
     assert letter.is_of(NAMESPACE, DEPLOYMENT)
     assert not letter.is_of(NAMESPACE, "other")
+
+
+def test_version_3_is_read_for_ever() -> None:
+    letter = decode_dead_letter((Path(__file__).with_name("dead_letter.v3.msgpack")).read_bytes())
+    assert (letter.topic, letter.partition, letter.offset, letter.index, letter.payload) == ("telemetry", 1, 2, 4, b"{")
+    assert (letter.namespace, letter.deployment) == ("prod", "pumps")
 
 
 def test_one_of_an_older_version_may_be_anybodys() -> None:
