@@ -11,6 +11,8 @@ from pathlib import Path
 
 MOST = 50.0
 """Times as long as it has worked: a fiftieth of a processor at full load."""
+LONGEST = 5.0
+"""Seconds of one rest: a model that takes long must not keep those behind it for minutes."""
 LONG_ENOUGH = 20
 """Ticks of all processors (10 ms each) from which on they tell how busy the machine is."""
 STAT = Path("/proc/stat")
@@ -27,7 +29,7 @@ class Pace:
     def rest(self) -> None:
         """To be called by the working thread: rests in proportion to the processor time since the call before."""
         worked = time.thread_time() - self._worked
-        self._hurry.wait(worked * self._times())
+        self._hurry.wait(min(LONGEST, worked * self._times()))
         self._worked = time.thread_time()
 
     def _times(self) -> float:

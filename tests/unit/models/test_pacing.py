@@ -51,6 +51,13 @@ def test_rests_no_longer_than_it_may(stat: Path) -> None:
     assert pace._times() == MOST
 
 
+def test_one_rest_has_an_end(stat: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pacing, "LONGEST", 0.05)
+    pace = Pace(threading.Event())
+    stat.write_text("cpu 9000 0 0 1000 0 0 0 0 0 0\n")
+    assert 0.05 <= rested(pace, 0.02) < 0.02 * MOST
+
+
 def test_a_machine_that_says_nothing_counts_as_half_busy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pacing, "STAT", tmp_path / "none")
     assert Pace(threading.Event())._times() == 1
