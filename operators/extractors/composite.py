@@ -24,17 +24,29 @@ from swapstream.operators.retention import DEFAULT_RETENTION, Retention
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One extractor of a composite: the places of its fields among the schema's, those among the readings kept (if it
-    looks back), and its part of the device table."""
+    """One extractor of a composite: the places of its fields among the schema's, its part of the device table, how many features it
+    gives, and the places of its fields among the readings kept (if it looks back)."""
 
     extractor: Extractor
     places: list[int] | slice
     part: Part
+    width: int
     kept: list[int] | slice | None = None
 
     def columns(self, state: State) -> State:
         """Its columns of a table's or a frame's, under the names that it knows."""
         return {column: state[f"{self.part.key}.{column}"] for column in self.part.columns}
+
+
+    def given(self, features: Float64, warming: Bool, n: int) -> tuple[Float64, Bool]:
+        """What it gave for n readings. Raises InvalidPlan where that is not as many features as it names, and one flag, each."""
+        shapes = getattr(features, "shape", None), getattr(warming, "shape", None)
+        if shapes != ((n, self.width), (n,)) or (features.dtype, warming.dtype) != (np.float64, np.bool_):
+            raise InvalidPlan(
+                f"extractor {self.extractor.NAME!r} gave {_text_of(features)} as features and {_text_of(warming)} as warming; "
+                f"float64[{n}, {self.width}] and bool[{n}] are wanted"
+            )
+        return features, warming
 
 
 class Composite:
@@ -125,16 +137,19 @@ class Composite:
         if len(frame) == 0:
             return np.empty((0, len(self.features))), np.zeros(0, bool)
         if self.stateless:
-            parts = [m.extractor.step(frame.values[:, m.places], frame.times, {})[:2] for m in self.members]
+            parts = [m.given(*m.extractor.step(frame.values[:, m.places], frame.times, {})[:2], len(frame)) for m in self.members]
             return parts[0] if len(parts) == 1 else self._join(parts, slice(None), len(frame))
         rounds = rounds_of(table.slots(frame.devices, frame.timestamps))
         state = table.state(rounds.slots)
         values, times = frame.values[rounds.order], frame.times[rounds.order]
         past = readings.past_of(table, values[:, self._kept], rounds, state) if self.readings else None
         parts = [
-            m.extractor.run(values[:, m.places], times, rounds, m.columns(state))
-            if past is None or m.kept is None
-            else m.extractor.over(past.of(m.kept))
+            m.given(
+                *m.extractor.run(values[:, m.places], times, rounds, m.columns(state))
+                if past is None or m.kept is None
+                else m.extractor.over(past.of(m.kept)),
+                len(frame),
+            )
             for m in self.members
         ]
         if past:
@@ -178,7 +193,7 @@ def _member(extractor: Extractor, key: str, fields: tuple[str, ...]) -> Member:
     resolved.check()
     settings = msgspec.json.encode(settings_of(resolved)).decode()
     part = Part(key, extractor.NAME, extractor.VERSION, extractor.SCHEMA_VERSION, settings, resolved.state())
-    return Member(resolved, places, part)
+    return Member(resolved, places, part, len(resolved.features()))
 
 
 def _looking(member: Member, kept: Sequence[str]) -> Member:
@@ -212,7 +227,7 @@ def _migrated(member: Member, table: DeviceTable) -> State | None:
 
 def _migrate(member: Member, version: int, columns: State) -> State:
     """What the extractor makes of an older version's columns. Raises InvalidDefinition, whatever its code raises."""
-    what = f"extractor {member.extractor.NAME!r}: migrate from schema version {version}"
+    what = f"extractor {member.extractor.NAME!r}: migrate from schema version {version} to {member.part.schema_version}"
     try:
         state = {column: np.asarray(array, np.float64) for column, array in member.extractor.migrate(version, columns).items()}
     except InvalidDefinition:
@@ -232,3 +247,7 @@ def _foreign(wanted: Layout, found: Layout) -> InvalidDefinition:
 
 def _text(layout: Layout) -> str:
     return " + ".join(f"{p.name} {p.settings} schema {p.schema_version}" for p in layout.parts) or "none"
+
+
+def _text_of(array: object) -> str:
+    return f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__
