@@ -18,6 +18,8 @@ from swapstream.models.schema import Field, Schema, encoder, frame_encoder
 from swapstream.operators.assignment import Assignment
 from swapstream.operators.cut import Cut
 from swapstream.operators.definitions import Definitions
+from swapstream.operators.extractors.definition import ExtractorDefinition, definitions_of
+from swapstream.operators.extractors.spec import parse_spec
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.outputs import Emission
 from swapstream.operators.pipelines import Pipelines
@@ -77,9 +79,14 @@ class Deployable(msgspec.Struct, frozen=True):
     def digest(self) -> str:
         return self.plan.digest
 
+    def extractors(self) -> list[ExtractorDefinition]:
+        """What is said of users' code."""
+        return definitions_of(member for one in self.plan.inputs for member in parse_spec(list(one.extractor)))
+
     def definitions(self) -> list[tuple[Kind, str, bytes]]:
         return [
             *(("schema", schema.name, schema.encode()) for schema in self.schemas),
+            *(("extractor", one.ref, one.encode()) for one in self.extractors()),
             *(("model", artifact.ref, artifact.encode()) for artifact in self.models),
             ("plan", self.plan.name, self.plan.encode()),
         ]
