@@ -58,17 +58,17 @@ class Submission:
     def submit(self, plan_file: str, author: Author, start: Start, delivery: Any, force: bool = False,
                apply: bool = True) -> dict[str, Any]:  # fmt: skip
         """Publish, submit, wait. What has been refused or fails is not kept as a deployment; `force`: state may be too old. Without
-        `apply` all but starting the job is done: somebody else will. Raises SwapstreamError.
+        `apply` all is done but to ask what runs and to start the job: somebody else will. Raises SwapstreamError.
         """
         with self.deployments.lock(self.deployment.name):
-            offsets = self._begin(start, delivery, force)
+            offsets = self._begin(start, delivery, force, apply)
             plan, definitions = publish_plan(self.environment, self.deployment.namespace, plan_file, author)
             row = self._go(self._told(plan.digest, definitions.position, offsets, delivery), apply)
         return row | {"plan": plan.name, "plan_digest": plan.digest}
 
-    def _begin(self, start: Start, delivery: Any, force: bool) -> dict[int, int]:
+    def _begin(self, start: Start, delivery: Any, force: bool, apply: bool = True) -> dict[int, int]:
         """Where to begin, when everything is as it must be."""
-        self._check()
+        self._check(apply)
         state = self._state(delivery, force) if self.restore else None
         if state:  # what its sinks left to be committed, sinks of the same line commit
             self.deployment = msgspec.structs.replace(self.deployment, line=state.line)
@@ -116,16 +116,20 @@ class Submission:
             refuse_old(self.environment, state, self.restore.made, before or after, force)
         return state
 
-    def _check(self) -> None:
+    def _check(self, apply: bool = True) -> None:
         """Everything that would make the job fail later is said now, in one line."""
         ProgressFile(self.deployments, self.deployment.name).refuse_any()
+        if apply:
+            self._check_runs()
+        self._check_topics()
+
+    def _check_runs(self) -> None:
         states, found = self.flink.states(), self.deployment
         for job_id in (*found.earlier, *found.job_ids):
             if states.get(job_id, "CANCELED") not in ENDED:
                 raise Conflict(f"deployment {found.full_name} runs already, as job {job_id}; "
                                f"`swapstream cancel {found.name}` first, or choose another --deployment")  # fmt: skip
         require_slots(self.flink, found.parallelism)
-        self._check_topics()
 
     def _check_topics(self) -> None:
         require(self.environment, self.deployment.name)
