@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 from . import dockerfile
+from .application import HOST, run_application
 from .compose import Compose
 from .graph import job_graph
 from .root import Builder, Image
@@ -64,15 +65,15 @@ def check(image: Image) -> None:
 
 
 def demo(image: Image, directory: Path) -> None:
-    """The demo service of compose.yaml. Raises RuntimeError with what it said."""
+    """The demo service of compose.yaml, and then a FlinkDeployment's job. Raises RuntimeError, AssertionError with what was said."""
     isolate()
-    services = Compose(CONTAINER / "compose.yaml", image, directory / "compose", say)
+    services = Compose(CONTAINER / "compose.yaml", image, directory / "compose", say, [HOST])
     try:
-        code = services.run("demo")
+        if code := services.run("demo"):
+            raise RuntimeError(f"the demo exited with {code}; logs are in {directory / 'compose'}")
+        run_application(services, directory / "application", say)
     finally:
         services.stop()
-    if code:
-        raise RuntimeError(f"the demo exited with {code}; logs are in {directory / 'compose'}")
 
 
 def isolate() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,14 @@ PATIENCE = 240.0
 
 
 class Compose:
-    """The services of a file. To be used inside `unshare --net`, whose processes end with it."""
+    """The services of a file, to be used in a network of their own. `more`: names that lead there as well."""
 
-    def __init__(self, file: Path, image: Image, directory: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, file: Path, image: Image, directory: Path, say: Callable[[str], None],
+                 more: Iterable[str] = ()) -> None:  # fmt: skip
         self.services: dict[str, dict[str, Any]] = yaml.safe_load(file.read_text())["services"]
         self.image, self.directory, self.say = image, directory, say
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        (image.root / "etc" / "hosts").write_text("127.0.0.1 localhost " + " ".join(self.services) + "\n")
+        (image.root / "etc" / "hosts").write_text(f"127.0.0.1 localhost {' '.join([*self.services, *more])}\n")
 
     def run(self, name: str) -> int:
         """Start what a service needs, run it to its end with its output on ours, and return its exit code."""
@@ -62,7 +63,7 @@ class Compose:
     def _well(self, name: str) -> bool:
         kind, *words = self.services[name]["healthcheck"]["test"]
         assert kind == "CMD"
-        done = subprocess.run(self._container(name).arguments(words), capture_output=True, check=False)
+        done = subprocess.run(self.container(name).arguments(words), capture_output=True, check=False)
         return done.returncode == 0
 
     def log(self, name: str) -> Path:
@@ -75,9 +76,10 @@ class Compose:
     def _arguments(self, name: str) -> list[str]:
         service = self.services[name]
         entrypoint = service.get("entrypoint", self.image.entrypoint)
-        return self._container(name).arguments([*entrypoint, *service["command"]], service.get("environment"))
+        return self.container(name).arguments([*entrypoint, *service["command"]], service.get("environment"))
 
-    def _container(self, name: str) -> Image:
+    def container(self, name: str) -> Image:
+        """What a service's container is, for commands beside what it runs."""
         return replace(self.image, mounts=tuple(self._volumes(name)), hostname=name)
 
     def _volumes(self, name: str) -> Iterator[tuple[Path, str]]:
