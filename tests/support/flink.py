@@ -13,7 +13,7 @@ class FakeClient:
 
     def __init__(self, flink: FakeFlink, job_id: str, restore: str | Path | None) -> None:
         self.flink, self.job_id, self.restore, self.killed = flink, job_id, restore, False
-        if isinstance(restore, Path):
+        if isinstance(restore, Path) and not flink.refuses:
             restore.with_name(f"{restore.name}.ready").touch()
 
     def check(self) -> bool:
@@ -54,9 +54,31 @@ class FakeRest:
     def savepoint(self, job_id: str, request: str) -> dict[str, Any]:
         return {"status": {"id": "COMPLETED"}, "operation": self.stops}
 
+    def take_savepoint(self, job_id: str, directory: str | None = None, form: str = "CANONICAL") -> str:
+        """Below a directory on this machine, with the one file that makes it complete."""
+        place = Path((directory or "file:///tmp").removeprefix("file://")) / "savepoint-1"
+        place.mkdir(parents=True)
+        (place / "_metadata").write_bytes(b"m")
+        self.stops = {"location": place.as_uri()}
+        return "saving"
+
+    def take_checkpoint(self, job_id: str) -> str:
+        return "checkpointing"
+
+    def checkpoint(self, job_id: str, request: str) -> dict[str, Any]:
+        return {"status": {"id": "COMPLETED"}, "operation": {"checkpointId": 1}}
+
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         saving = bool(self.saving) and self.saving.pop(0)
-        return {"history": [{"is_savepoint": True, "status": "IN_PROGRESS"}] if saving else []}
+        return {"counts": {"completed": 1}, "history": [{"is_savepoint": True, "status": "IN_PROGRESS"}] if saving else []}
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        if job_id not in self.flink.known:
+            raise ClusterError(f"Flink answers 404 to GET /jobs/{job_id}")
+        return {"state": self.flink.known[job_id], "vertices": [{"id": "v", "status": self.flink.known[job_id]}]}
+
+    def attempts(self, job_id: str) -> int:
+        return self.restarted.get(job_id, 0)
 
     def exception(self, job_id: str) -> str:
         return self.failures.get(job_id, "")
