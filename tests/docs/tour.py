@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
 
 from .commands import parse
-from .markdown import ROOT, blocks, command_line, section, statements
+from .markdown import ROOT, Block, blocks, command_line, section, statements
 
 BLOCKS = blocks(section((ROOT / "README.md").read_text(), "Five minutes with your own model and file"))
 STAND_IN = """
@@ -21,9 +21,9 @@ STAND_IN = """
 """What torch would export, of as many features as the tour's extractor has: four fields, a mean and a deviation of each."""
 
 
-def steps() -> Iterator[tuple[str, str]]:
+def steps(found: Iterable[Block] = BLOCKS) -> Iterator[tuple[str, str]]:
     """(command, text): `command` is that of `swapstream` which the text calls, else "python" or "sh"."""
-    for block in BLOCKS:
+    for block in found:
         if block.language == "python":
             yield "python", block.text
         for statement in statements(block.text) if block.language == "sh" else ():
