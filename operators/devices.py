@@ -90,6 +90,11 @@ class DeviceTable:
         """Columns and rings, kept ones included."""
         return {**self.columns, **self.rings, **self.kept}
 
+    def row(self, device: str) -> dict[str, list[float]]:
+        """What is remembered of one device, by column; of a ring all cells in their order. Empty for a device that is not known."""
+        slot = self._slots.get(device)
+        return {} if slot is None else {name: array[slot].ravel().tolist() for name, array in {**self.columns, **self.rings}.items()}
+
     # -- records
 
     def slots(self, devices: Sequence[str], log_times: Int64) -> Int64:

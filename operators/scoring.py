@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from swapstream.operators.assignment import Assignment
 from swapstream.operators.frame import Frame, RawFrame
@@ -20,12 +20,15 @@ DECODED_AT_ONCE = 1024 * 1024
 
 Decoded = tuple[list[tuple[LoadedInput, Frame]], Sequence[Bad]]
 """Readings by schema, and what is none."""
+Witness = Callable[[Scored, LoadedInput, Provenance], None]
+"""Is shown every frame that is answered, beside its messages."""
 
 
 class Scoring:
-    """One plan at a time. `digest`: the plan's, "" before the start. `chains`: the last readings sent, by schema."""
+    """One plan at a time. `digest`: the plan's, "" before the start. `chains`: the last readings sent, by schema. `witness` looks on."""
 
     def __init__(self, partition: int, assignment: Assignment) -> None:
+        self.witness: Witness | None = None
         self._partition = partition
         self._assignment = assignment
         self.pipeline: Pipeline | None = None
@@ -104,6 +107,8 @@ class Scoring:
         provenance = Provenance(
             a.namespace, a.deployment, a.topic, self._partition, self.epoch, plan, self.pipeline.digest, ref, schema
         )
+        if self.witness:
+            self.witness(scored, part, provenance)
         emissions, chain = answers(scored, part, provenance, self.chains.get(schema, Chain()))
         self.chains = {**self.chains, schema: chain}
         return emissions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -39,6 +39,10 @@ class Tables:
 
     def __getitem__(self, schema: str) -> DeviceTable:
         return self._tables[schema]
+
+    def items(self) -> Iterable[tuple[str, DeviceTable]]:
+        """Schema and table."""
+        return self._tables.items()
 
     @classmethod
     def new(cls, pipeline: Pipeline) -> Tables:

@@ -6,7 +6,7 @@ telemetry log, so when something took effect at arrival and what was aborted, is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import pairwise
 
@@ -23,6 +23,7 @@ from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.recorded import Recorded
 from swapstream.operators.rows import NONE, Message, Origin, Reader, Rows, first_offset, origin, read_message
 from swapstream.operators.scores import ScoresFrame
+from swapstream.operators.scoring import Witness
 from swapstream.operators.shard import Shard
 from swapstream.operators.snapshots import Published
 from swapstream.operators.token import FIRST_BYTE, HANDOVER, PREPARE, Token
@@ -34,6 +35,8 @@ BLOCK = 100_000
 """Rows that are compared at once."""
 TAKEN = 1_000
 """Messages that become rows at once."""
+Memory = Callable[[str], dict[str, dict[str, list[float]]]]
+"""What is remembered of a device, by schema and column of the device table; nothing of who is not known."""
 COMPARED: tuple[Role, ...] = ("scores", "features", "dead_letters", "anomalies")
 
 
@@ -64,7 +67,7 @@ class Verification:
     - before: the state to start from, None: without any. lives: snapshots of later starts without state. forks: those of jobs that took
       over, as they went on, mute, from another's state.
     - begins: the first offset of epochs of which snapshots tell; of others the emitted frames do.
-    - repeats_allowed: under at-least-once delivery.
+    - repeats_allowed: under at-least-once delivery. witness: sees each frame that is answered again.
     """
 
     def __init__(
@@ -81,8 +84,9 @@ class Verification:
         begins: Mapping[int, int] | None = None,
         repeats_allowed: bool = False,
         tolerances: Tolerances = lambda model, digest: EXACT,
+        witness: Witness | None = None,
     ) -> None:
-        self.span = span
+        self.span, self._witness = span, witness
         self.partition, self.assignment = partition, assignment
         self._definitions, self._pipelines = definitions, pipelines
         definitions.begin()
@@ -189,6 +193,11 @@ class Verification:
         held = self._shard.holding.frames
         return Verified(self.partition, self._records, counts, self._comparison.first, int(held[0].offsets[0]) if held else None)
 
+    def memory(self, device: str) -> dict[str, dict[str, list[float]]]:
+        """What is remembered of a device behind the last record."""
+        tables = self._shard.tables
+        return {} if tables is None else {schema: row for schema, table in tables.items() if (row := table.row(device))}
+
     def _gather(self, emissions: Sequence[Emission]) -> None:
         messages = [read_message(emission.role, emission.value) for emission in emissions if emission.role in COMPARED]
         self._comparison.computed(self._within(self._reader.rows(messages)))
@@ -281,6 +290,7 @@ class Verification:
         """A shard of a job of this generation, from a state."""
         assignment = msgspec.structs.replace(self.assignment, generation=generation)
         shard = Shard(self.partition, assignment, self._definitions, self._pipelines)
+        shard.scoring.witness = self._witness
         if state is not None:
             shard.restore(state)
         return shard

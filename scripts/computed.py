@@ -16,7 +16,7 @@ from swapstream.operators.snapshots import Published
 from swapstream.operators.wire import read
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.reading import Reading
-from swapstream.scripts.replay import FRAME, frames
+from swapstream.scripts.rerun import FRAME, frames
 from swapstream.scripts.snapshots import known_of
 from swapstream.scripts.spans import Place, Section, sections
 from swapstream.scripts.training import Input

@@ -27,7 +27,7 @@ from swapstream.scripts.emitted import Emitted
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.exports import About, Writer, column_of, counted, table_of
 from swapstream.scripts.labels import read_labels
-from swapstream.scripts.replay import EVERYTHING
+from swapstream.scripts.rerun import EVERYTHING
 from swapstream.scripts.spans import Place, Section, place_of, sections
 
 Kind = Literal["features", "telemetry"]

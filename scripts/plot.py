@@ -1,11 +1,12 @@
-"""A picture of a trial: scores against the threshold over time, labelled spans, anomalies."""
+"""Pictures: scores against the threshold over time, labelled spans, anomalies."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,23 +15,49 @@ from swapstream.operators.frame import Bool, Int64
 from swapstream.scripts.metrics import events
 from swapstream.scripts.trial import RoleTrial, Trial
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 DEVICES = 8
 
 
 def draw(trial: Trial, path: Path) -> None:
     """Write a picture, its format by the file's suffix: one panel a role, at most the 8 devices with most anomalies in
     colour. Raises InvalidSettings without matplotlib, or for a format that it doesn't know."""
+    with picture(path, len(trial.roles)) as panels:
+        for panel, role in zip(panels, trial.roles, strict=True):
+            _panel(panel, trial, role)
+
+
+def draw_replay(table: pd.DataFrame, path: Path) -> None:
+    """The same of what was replayed (see Retelling), without labels: a panel for each role that answered."""
+    roles = [name.removesuffix(".score") for name in table.columns if name.endswith(".score")]
+    with picture(path, max(1, len(roles))) as panels:
+        for panel, role in zip(panels, roles, strict=False):
+            asked = table[table[f"{role}.model"] != ""]
+            for device in _busiest(asked["device"].tolist(), asked["anomalous"].to_numpy(bool)):
+                mine = asked[asked["device"] == device]
+                panel.plot(mine["time"], mine[f"{role}.score"], linewidth=0.7, label=device)
+            panel.step(asked["time"], asked[f"{role}.threshold"], color="black", linestyle="--", linewidth=0.8, label="threshold")
+            panel.set_title(role, loc="left")
+            panel.set_ylabel("score")
+            panel.legend(loc="upper left", fontsize="small", ncols=4)
+
+
+@contextmanager
+def picture(path: Path, panels: int) -> Iterator[Any]:
+    """Panels below each other over event time, to be drawn into; written at the end, its format by the file's suffix. Raises
+    InvalidSettings without matplotlib, or for a format that it doesn't know."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InvalidSettings("--plot needs matplotlib: install swapstream[plot]") from error
-    figure = Figure(figsize=(12, 1 + 3 * len(trial.roles)), layout="constrained")
+    figure = Figure(figsize=(12, 1 + 3 * panels), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(len(trial.roles), 1, sharex=True, squeeze=False)[:, 0]
-    for panel, role in zip(panels, trial.roles, strict=True):
-        _panel(panel, trial, role)
-    panels[-1].set_xlabel("event time (UTC)")
+    found = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
+    yield found
+    found[-1].set_xlabel("event time (UTC)")
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:

@@ -1,253 +1,146 @@
-"""Running a deployment's logs again, partition by partition, beside what it put out."""
+"""`swapstream replay`: what production did with readings, done again here, with everything on the way to their answers."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, suppress
-from typing import NamedTuple
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import msgspec
-import numpy as np
+import click
 
-from swapstream.models.errors import InvalidDefinition, SwapstreamError, UnknownName
-from swapstream.models.objects import Objects
-from swapstream.operators.assignment import Assignment
-from swapstream.operators.comparison import Tolerance
-from swapstream.operators.definitions import Definitions
-from swapstream.operators.frame import RawFrame
-from swapstream.operators.lookup import DefinitionsLookup
-from swapstream.operators.outputs import Role
-from swapstream.operators.pipelines import Pipelines
-from swapstream.operators.plan import Pin
-from swapstream.operators.recorded import Recorded
-from swapstream.operators.scores import decode_scores
-from swapstream.operators.snapshots import Published
-from swapstream.operators.verification import COMPARED, Span, Verification, Verified
-from swapstream.scripts import kafka
-from swapstream.scripts.code import look_into
-from swapstream.scripts.console import progress, say
-from swapstream.scripts.environment import Delivery, Environment
-from swapstream.scripts.reading import Reading
-from swapstream.scripts.snapshots import Known, known_of
-from swapstream.scripts.spans import Section, offsets_at
-from swapstream.scripts.submitted import submission
+from swapstream.models.errors import UnknownName
+from swapstream.operators.comparison import Divergence
+from swapstream.operators.retelling import Retelling
+from swapstream.operators.verification import Memory
+from swapstream.scripts.console import json_option, out, say, show
+from swapstream.scripts.environment import Environment, load_environment
+from swapstream.scripts.plot import draw_replay
+from swapstream.scripts.rerun import Rerun
+from swapstream.scripts.spans import place_of, sections
+from swapstream.scripts.submitted import the_deployment
 
-FRAME = 4_096
-"""Records run at once. Nothing that is computed depends on it."""
-MARGIN_MS = 60_000
-"""So much earlier than a snapshot what follows it may have been written: sinks don't wait for each other."""
-STRAGGLERS = 1.0
-"""Seconds in which all parts of a transaction become visible, after the first of them."""
-EVERYTHING = 2**62
+if TYPE_CHECKING:
+    import pandas as pd
+
+COLUMNS = ("partition", "offset", "index", "device", "time", "epoch", "plan", "warming", "champion.model", "champion.score",
+           "champion.threshold", "anomalous")  # fmt: skip
 
 
-class Run(msgspec.Struct, frozen=True):
-    """What was found in a partition; `state`: the offset behind which the state was known, None: it began without any."""
+class Replayed(NamedTuple):
+    """`table`: a row for each reading, in the order of partition and offset; its columns are those of Retelling, time and logged as UTC.
+    `divergences`: the first of each partition where what came out was something else. `memories`: by partition, what is known of a
+    device behind the last record."""
 
-    span: Span
-    state: int | None
-    verified: Verified
+    table: pd.DataFrame
+    divergences: list[Divergence]
+    memories: dict[int, Memory]
 
-
-class Beginning(NamedTuple):
-    """Where a run starts: the state before, and when that was written (Kafka's time in ms, 0: not known)."""
-
-    span: Span
-    state: Published | None = None
-    written: int = 0
-
-    def first(self, otherwise: int) -> int:
-        """The first offset to be run."""
-        return self.state.about.offset + 1 if self.state else min(otherwise, self.span.first)
+    def memory(self, device: str) -> dict[str, dict[str, list[float]]]:
+        """What is remembered of a device behind the last record: schema → column of the device table → numbers."""
+        return {schema: row for memory in self.memories.values() for schema, row in memory(device).items()}
 
 
-def beginning_of(section: Section, known: Known, from_the_start: bool) -> Beginning:
-    """From the nearest state before the span. Without one: where the deployment began, if that is in it, or else (for a span
-    `from_the_start` of what there is) from the first state that there is; what lies before is then not verified."""
-    span = section.span
-    if known.before:
-        return Beginning(span, known.before, known.written)
-    first = known.first
-    if first and (from_the_start or first.about.why == "start"):
-        return Beginning(msgspec.structs.replace(span, first=max(span.first, first.about.offset + 1)), first, known.first_written)
-    return Beginning(span)
+def replay(
+    environment: Environment,
+    deployment: str | None = None,
+    *,
+    start: int | str | None = None,
+    end: int | str | None = None,
+    device: str | None = None,
+    partitions: Sequence[int] = (),
+    namespace: str | None = None,
+) -> Replayed:
+    """Run a span of telemetry again as the deployment did, without Flink, from the nearest published state before it.
+
+    `start`, `end`: offsets in each partition, or times; both included. `device`: only its readings are kept, though all are run.
+    Raises UnknownName, InvalidSettings, ClusterError.
+    """
+    name, topic = the_deployment(environment, deployment), environment.topics.telemetry.name
+    wanted = sections(environment, topic, _place(start), _place(end))
+    if strange := set(partitions) - wanted.keys():
+        raise UnknownName(f"{topic} has no partition {min(strange)}; its partitions are 0 to {len(wanted) - 1}")
+    wanted = {partition: section for partition, section in wanted.items() if not partitions or partition in partitions}
+    told = Retelling({partition: section.span.first for partition, section in wanted.items()}, device)
+    runs = list(Rerun(environment, namespace or environment.job.namespace, name, witness=told).run(wanted, start is None))
+    divergences = [run.verified.first for run in runs if run.verified.first]
+    return Replayed(table_of(told), divergences, {run.verified.partition: run.memory for run in runs})
 
 
-class Tolerances:
-    """What is allowed to scores of models that are not bitwise, by their manifests; `everywhere`: to everything."""
-
-    def __init__(self, definitions: Definitions, namespace: str, objects: Objects, everywhere: float) -> None:
-        self._lookup = DefinitionsLookup(definitions, namespace, objects)
-        self._everywhere = everywhere
-        self._known: dict[tuple[str, str], Tolerance] = {("", ""): Tolerance(everywhere, 1.0)}
-
-    def __call__(self, model: str, digest: str) -> Tolerance:
-        if (model, digest) not in self._known:
-            self._known[model, digest] = self._find(model, digest)
-        return self._known[model, digest]
-
-    def _find(self, model: str, digest: str) -> Tolerance:
-        try:
-            artifact = self._lookup.model(Pin(model, digest))
-        except SwapstreamError:  # inside a token, so small, so one of ours, which are bitwise; or it never was defined
-            return Tolerance(self._everywhere, 1.0)
-        own = 0.0 if artifact.manifest.bitwise else artifact.manifest.tolerance
-        return Tolerance(max(own, self._everywhere), float(np.median(np.abs(artifact.golden_scores))))
+def _place(text: int | str | None) -> Any:
+    return place_of(None if text is None else str(text))
 
 
-class Replay:
-    """One deployment's logs. Raises ClusterError; UnknownName where nothing tells with which plan the deployment began."""
+def table_of(told: Retelling) -> pd.DataFrame:
+    """All chunks as one table; what one plan has and another has not is empty there."""
+    import pandas as pd
 
-    def __init__(
-        self, environment: Environment, namespace: str, deployment: str, delivery: Delivery | None = None, tolerance: float = 0.0
-    ) -> None:
-        self.environment, self.namespace, self.deployment = environment, namespace, deployment
-        self.topics = {role: topic.name for role, topic in environment.topics.by_role().items()}
-        self._spec = submission(environment, namespace, deployment)
-        usual = self._spec.delivery if self._spec else environment.job.delivery
-        self._repeats = (delivery or usual) == "at_least_once"
-        self._definitions = Recorded()
-        look_into(environment)
-        objects = Objects(str(environment.store), environment.models.allowed)
-        self._pipelines = Pipelines(self._definitions, namespace, objects)
-        self._tolerances = Tolerances(self._definitions, namespace, objects, tolerance)
-
-    def run(self, sections: Mapping[int, Section], from_the_start: bool) -> Iterator[Run]:
-        """Every section, one after the other."""
-        for record in kafka.read_to_end(self.environment, self.topics["parameters"]):
-            self._definitions.read(record.offset, record.value)
-        known = self._known(sections)
-        chosen = {partition: beginning_of(section, known[partition], from_the_start) for partition, section in sections.items()}
-        for partition, one in chosen.items():
-            known[partition].forks = self._taking_over(partition, one, known[partition].forks)
-        firsts = {partition: min([one.first(self._start(partition)), *(fork.about.offset + 1 for fork in known[partition].forks)])
-                  for partition, one in chosen.items()}
-        with progress() as bar:
-            task = bar.add_task(f"verifying {self.namespace}/{self.deployment}",
-                                total=sum(max(0, one.span.last + 1 - firsts[partition]) for partition, one in chosen.items()))
-            for partition, one in chosen.items():
-                self._say(partition, one)
-                verified = self._partition(partition, one, known[partition], firsts[partition], lambda n: bar.advance(task, n))
-                yield Run(one.span, one.state.about.offset if one.state else None, verified)
-
-    # -- where to begin
-
-    def _known(self, sections: Mapping[int, Section]) -> dict[int, Known]:
-        with Reading(self.environment, self.topics["snapshots"], "earliest") as reading:
-            known = known_of(iter(reading.next, None), self.namespace, self.deployment, self.topics["telemetry"], sections)
-        for one in known.values():
-            for arrival in one.arrivals:
-                with suppress(InvalidDefinition):
-                    self._definitions.carry(arrival)
-        return known
-
-    def _taking_over(self, partition: int, one: Beginning, forks: list[Published]) -> list[Published]:
-        """The forks of jobs that were handed the partition in this run; of the others nothing came out."""
-        known = {fork.about.generation: fork for fork in forks}
-        found = []
-        for cut in self._definitions.cuts(self.namespace, self.deployment):
-            token = cut.offsets.get(partition, -1)
-            if cut.handover and token <= one.span.last and (one.state is None or token > one.state.about.offset):
-                if cut.successor in known:
-                    found.append(known[cut.successor])
-                else:
-                    say(f"{self.topics['telemetry']}-{partition}: no snapshot tells what generation {cut.successor} knew when it took over "
-                        f"at offset {token}; taken for a swap")
-        return found
-
-    def _start(self, partition: int) -> int:
-        """Where the deployment began to read, or else where the log begins."""
-        return self._spec.start_offsets.get(partition, 0) if self._spec else 0
-
-    def _say(self, partition: int, one: Beginning) -> None:
-        if one.state is None:
-            say(f"{self.topics['telemetry']}-{partition}: no snapshot lies before offset {one.span.first}; starts at the beginning of the "
-                "log, without state")
-        else:
-            about = one.state.about
-            say(f"{self.topics['telemetry']}-{partition}: starts behind offset {about.offset}, from the snapshot of epoch {about.epoch}")
-
-    def _assignment(self, partition: int, one: Beginning) -> Assignment:
-        if self._spec:
-            plan, end = self._spec.plan, self._spec.parameters_end
-        else:
-            plan, end = one.state.about.plan if one.state else self._first_plan(partition), 0
-        return Assignment(self.namespace, self.deployment, self.topics["telemetry"], plan, end)
-
-    def _first_plan(self, partition: int) -> str:
-        """The plan of the first frame that the shard put out."""
-        for role in ("scores", "features"):
-            for record in kafka.read_to_end(self.environment, self.topics[role]):
-                with suppress(InvalidDefinition):
-                    where = decode_scores(record.value or b"").provenance
-                    if (where.namespace, where.deployment, where.partition) == (self.namespace, self.deployment, partition):
-                        return where.plan_digest
-        raise UnknownName(f"{self.namespace}/{self.deployment} was not submitted from here, and has put out nothing of "
-                          f"{self.topics['telemetry']}-{partition}")
-
-    # -- one partition
-
-    def _partition(
-        self, partition: int, one: Beginning, known: Known, first: int, advance: Callable[[int], None]
-    ) -> Verified:
-        lives = [life for life in known.lives if one.state is None or life.about.offset > one.state.about.offset]
-        verification = Verification(
-            partition, self._assignment(partition, one), self._definitions, self._pipelines, one.span, before=one.state,
-            lives=lives, forks=known.forks, begins=known.begins, repeats_allowed=self._repeats, tolerances=self._tolerances,
-        )  # fmt: skip
-        with ExitStack() as stack:
-            emitted = {role: stack.enter_context(self._emitted(role, partition, one.written)) for role in COMPARED}
-            telemetry = stack.enter_context(
-                Reading(self.environment, self.topics["telemetry"], {partition: first}, {partition}, most=FRAME))
-            for raw in frames(iter(telemetry.next, None), partition, one.span.last):
-                self._take(verification, emitted, int(raw.offsets[-1]))
-                verification.records(raw)
-                advance(int(raw.offsets[-1]) + 1 - first)
-                first = int(raw.offsets[-1]) + 1
-            self._take(verification, emitted, EVERYTHING)
-            if one.span.open:
-                verification.settle()
-                time.sleep(STRAGGLERS)
-                for reading in emitted.values():
-                    reading.extend()
-                self._take(verification, emitted, EVERYTHING)
-        return verification.finish()
-
-    def _emitted(self, role: Role, partition: int, written: int) -> Reading:
-        """What came out, from a while before a snapshot was written on; of one partition where the shard's messages all lie in it."""
-        topic = self.topics[role]
-        start: kafka.Start = offsets_at(self.environment, topic, written - MARGIN_MS) if written else "earliest"
-        alike = self._spec is not None and partition < self._spec.partitions == kafka.partition_count(self.environment, topic)
-        return Reading(self.environment, topic, start, {partition} if alike and role != "anomalies" else None)
-
-    def _take(self, verification: Verification, emitted: Mapping[Role, Reading], offset: int) -> None:
-        """Read on, until the records up to an offset may be run."""
-        while role := verification.behind(offset):
-            record = emitted[role].next()
-            if record is None:
-                verification.end(role)
-            elif record.value is not None:
-                try:
-                    verification.take(role, record.value)
-                except InvalidDefinition as error:
-                    say(f"{self.topics[role]} {record.partition}:{record.offset}: {error}")
+    if not told.chunks:
+        return pd.DataFrame(columns=list(COLUMNS))
+    table = pd.concat([pd.DataFrame(chunk) for chunk in told.chunks], ignore_index=True)
+    for name, unit in (("time", "us"), ("logged", "ms")):
+        table[name] = pd.to_datetime(table[name], unit=unit, utc=True)
+    return table.sort_values(["partition", "offset", "index"], kind="stable", ignore_index=True)
 
 
-def frames(records: Iterator[kafka.Record], partition: int, last: int) -> Iterator[RawFrame]:
-    """Records up to offset `last`, as frames."""
-    waiting: list[kafka.Record] = []
-    for record in records:
-        if record.offset > last:
-            break
-        waiting.append(record)
-        if len(waiting) == FRAME:
-            yield frame_of(waiting, partition)
-            waiting = []
-    if waiting:
-        yield frame_of(waiting, partition)
+@click.command("replay")
+@click.option("--deployment", help="Which deployment [default: the one that runs here].")
+@click.option("--namespace", help="Of which namespace [default: the environment's].")
+@click.option("--from", "start", help="The first record: an offset in each partition, or a time (UTC) as in 2026-01-31T12:00 "
+              "[default: where the deployment began].")
+@click.option("--to", "end", help="The last record, likewise [default: the last that is answered].")
+@click.option("--device", help="Only readings of this device.")
+@click.option("--partition", "partitions", type=int, multiple=True, help="Only this partition; may be given several times.")
+@click.option("--until", type=click.IntRange(0), 
+              help="Stop behind this offset, and show all of its reading, and what is remembered of its device.")
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True,
+              help="Of the table: so many rows, the last ones. JSON has all.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="A picture of scores and thresholds (.png, .svg, .pdf).")
+@json_option
+@click.pass_obj
+def replay_command(name: str, deployment: str | None, namespace: str | None, start: str | None, end: str | None, device: str | None,
+                   partitions: tuple[int, ...], until: int | None, limit: int, plot: str | None, as_json: bool) -> None:  # fmt: skip
+    """Do again what the deployment did with a span of telemetry, here and without Flink, and show how each answer came about.
+
+    Values, features, every role's score, threshold and decision; with --until all of one reading. It starts from the nearest snapshot
+    of a shard's state before the first record, and says where what came out of production was something else (as `verify` does).
+    """
+    last = end if until is None else str(until)
+    found = replay(load_environment(name), deployment, start=start if until is None else start or last, end=last, device=device,
+                   partitions=partitions, namespace=namespace)  # fmt: skip
+    rows = rows_of(found.table if as_json or until is not None else found.table.tail(limit))
+    if until is None:
+        show(rows, COLUMNS, as_json, f"{len(found.table):,} readings")
+    else:
+        explain([row | {"state": found.memories[row["partition"]](row["device"])} for row in rows], until, as_json)
+    if plot:
+        draw_replay(found.table, Path(plot))
+    say(f"production said something else: {found.divergences[0]}" if found.divergences else "as production had it")
 
 
-def frame_of(records: list[kafka.Record], partition: int) -> RawFrame:
-    offsets, timestamps = (np.array(column, np.int64) for column in zip(*((r.offset, r.timestamp) for r in records), strict=True))
-    return RawFrame(partition, [r.value for r in records], offsets, timestamps, [r.key for r in records])
+def rows_of(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows without what is empty in them, times as text."""
+    return [{key: told for key, value in row.items() if (told := _told(value)) not in (None, "")} for row in table.to_dict("records")]
+
+
+def _told(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def explain(rows: list[dict[str, Any]], offset: int, as_json: bool) -> None:
+    """The readings of one record, each from top to bottom. Raises UnknownName where there is none."""
+    chosen = [row for row in rows if row["offset"] == offset]
+    if not chosen:
+        raise UnknownName(f"no reading at offset {offset}: a token or a dead letter, or not of this device or partition")
+    if as_json:
+        show(chosen, (), True)
+        return
+    for row in chosen:
+        lines = [{"": key, "value": value} for key, value in row.items() if key != "state"]
+        lines += [{"": f"state {schema} {column}", "value": " ".join(f"{number:g}" for number in numbers)}
+                  for schema, columns in row["state"].items() for column, numbers in columns.items()]
+        show(lines, ("", "value"), False, f"{row['topic']} {row['partition']}:{row['offset']} ({row['device']})")
+        out.print()

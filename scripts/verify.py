@@ -13,7 +13,7 @@ from swapstream.operators.comparison import Divergence
 from swapstream.operators.verification import Span, Verified
 from swapstream.scripts.console import json_option, out, say, show
 from swapstream.scripts.environment import Delivery, load_environment
-from swapstream.scripts.replay import Replay
+from swapstream.scripts.rerun import Rerun
 from swapstream.scripts.spans import place_of, sections
 from swapstream.scripts.submitted import the_deployment
 
@@ -44,16 +44,16 @@ def verify_command(ctx: click.Context, deployment: str | None, namespace: str | 
     state before the first record. Exit code 1 when something diverges; the first divergence is shown with both sides.
     """
     environment = load_environment(ctx.obj)
-    replay = Replay(environment, namespace or environment.job.namespace, the_deployment(environment, deployment),
+    rerun = Rerun(environment, namespace or environment.job.namespace, the_deployment(environment, deployment),
                     delivery, tolerance)
     topic = environment.topics.telemetry.name
     wanted = sections(environment, topic, place_of(start), place_of(end))
     if strange := set(partitions) - wanted.keys():
         raise UnknownName(f"{topic} has no partition {min(strange)}; its partitions are 0 to {len(wanted) - 1}")
     wanted = {partition: section for partition, section in wanted.items() if not partitions or partition in partitions}
-    found = list(replay.run(wanted, start is None))
+    found = list(rerun.run(wanted, start is None))
     rows = [row_of(run.span, run.state, run.verified) for run in found]
-    show(rows, COLUMNS, as_json, f"{replay.namespace}/{replay.deployment}")
+    show(rows, COLUMNS, as_json, f"{rerun.namespace}/{rerun.deployment}")
     diverging = [run.verified.first for run in found if run.verified.first]
     if diverging and not as_json:
         out.print(both_sides(diverging[0]))

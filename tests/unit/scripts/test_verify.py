@@ -1,4 +1,4 @@
-"""`verify` over topics in memory: where it starts, what it says, how it ends."""
+"""`verify` and `replay` over topics in memory: where they start, what they say, how they end."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from swapstream.jobs.spec import JobSpec
-from swapstream.models.errors import InvalidSettings
-from swapstream.operators.scores import decode_scores
+from swapstream.models.errors import InvalidSettings, UnknownName
+from swapstream.operators.scores import ScoresFrame, decode_scores
 from swapstream.operators.verification import Span
-from swapstream.scripts import kafka, replay, verify
+from swapstream.scripts import kafka, replay, rerun, verify
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.main import cli
-from swapstream.scripts.replay import frames
+from swapstream.scripts.rerun import frames
 from swapstream.scripts.snapshots import known_of
 from swapstream.scripts.spans import Section, place_of, span_of
 from tests.support.past import Past, falsified
@@ -39,12 +39,13 @@ class Log:
         self.monkeypatch = monkeypatch
         self.beginning = 0
         self.opened: dict[str, Any] = {}
-        monkeypatch.setattr(replay, "Reading", self.reading)
-        monkeypatch.setattr(replay, "STRAGGLERS", 0.0)
+        monkeypatch.setattr(rerun, "Reading", self.reading)
+        monkeypatch.setattr(rerun, "STRAGGLERS", 0.0)
         monkeypatch.setattr(kafka, "read_to_end", lambda environment, topic, *_: iter(self.records(topic)))
         monkeypatch.setattr(kafka, "partition_count", lambda *_: 1)
-        monkeypatch.setattr(replay, "offsets_at", lambda environment, topic, ms: {0: self.offset_at(topic, ms)})
-        monkeypatch.setattr(verify, "sections", self.sections)
+        monkeypatch.setattr(rerun, "offsets_at", lambda environment, topic, ms: {0: self.offset_at(topic, ms)})
+        for module in (verify, replay):
+            monkeypatch.setattr(module, "sections", self.sections)
 
     def records(self, topic: str) -> list[kafka.Record]:
         if topic == TOPIC:
@@ -65,8 +66,20 @@ class Log:
     def sections(self, environment: Any, topic: str, start: Any, end: Any) -> dict[int, Section]:
         return {0: Section(span_of(self.beginning, self.past.end, start, end), self.beginning)}
 
+    def falsify(self) -> ScoresFrame:
+        """Change a bit of a score that was put out; returns the frame as it was."""
+        place = [n for n, each in enumerate(self.past.emissions) if each.role == "scores"][5]
+        frame = decode_scores(self.past.emissions[place].value)
+        role = msgspec.structs.replace(frame.roles[0], scores=falsified(frame.roles[0], 0))
+        changed = msgspec.structs.replace(frame, roles=[role, *frame.roles[1:]]).encode()
+        self.past.emissions[place] = msgspec.structs.replace(self.past.emissions[place], value=changed)
+        return frame
+
     def verify(self, *options: str) -> Result:
         return CliRunner().invoke(cli, ["verify", "--deployment", DEPLOYMENT, *options])
+
+    def replay(self, *options: str) -> Result:
+        return CliRunner().invoke(cli, ["replay", "--deployment", DEPLOYMENT, *options])
 
 
 class InMemory:
@@ -164,11 +177,7 @@ def test_what_is_not_answered_yet_is_not_missing_unless_asked_for(log: Log) -> N
 
 
 def test_a_divergence_is_shown_with_both_sides_and_ends_with_1(log: Log) -> None:
-    place = [n for n, each in enumerate(log.past.emissions) if each.role == "scores"][5]
-    frame = decode_scores(log.past.emissions[place].value)
-    role = msgspec.structs.replace(frame.roles[0], scores=falsified(frame.roles[0], 0))
-    changed = msgspec.structs.replace(frame, roles=[role, *frame.roles[1:]]).encode()
-    log.past.emissions[place] = msgspec.structs.replace(log.past.emissions[place], value=changed)
+    frame = log.falsify()
     result = log.verify()
     assert result.exit_code == 1
     assert f"offset {frame.first}: scores (champion): differs in score" in " ".join(result.stdout.split())
@@ -240,8 +249,59 @@ def test_snapshots_are_read_no_further_than_needed(log: Log) -> None:
 
 
 def test_frames_end_at_the_last_record_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replay, "FRAME", 3)
+    monkeypatch.setattr(rerun, "FRAME", 3)
     records = [kafka.Record(0, offset, 5, b"k", b"v") for offset in (1, 2, 4, 7, 8, 9)]
     found = list(frames(iter(records), 0, 8))
     assert [frame.offsets.tolist() for frame in found] == [[1, 2, 4], [7, 8]]
     assert (found[0].timestamps.tolist(), found[0].keys, found[0].payloads) == ([5] * 3, [b"k"] * 3, [b"v"] * 3)
+
+
+# -- replay
+
+
+def test_replay_gives_every_score_that_was_put_out(log: Log) -> None:
+    result = log.replay("--json")
+    found = {(row["offset"], row["index"]): row for row in rows(result)}
+    emitted = [row for one in log.past.emissions if one.role == "scores" for row in decode_scores(one.value).rows()]
+    champions = [row for row in emitted if row["role"] == "champion"]
+    assert len(champions) > 100
+    for row in champions:
+        mine = found[row["offset"], row["index"]]
+        said = (mine["champion.score"], mine["champion.threshold"], mine["anomalous"], mine["device"], mine["epoch"])
+        assert said == (row["score"], row["threshold"], row["anomalous"], row["device"], row["epoch"])
+    assert "as production had it" in result.stderr
+
+
+def test_replay_until_a_record_tells_all_of_it(log: Log) -> None:
+    offset = next(row["offset"] for row in reversed(rows(log.replay("--json"))))
+    (row,) = rows(log.replay("--until", str(offset), "--json"))
+    assert row["offset"] == offset
+    (state,) = row["state"].values()
+    assert any(name.startswith("ewm.") for name in state)
+    shown = log.replay("--until", str(offset)).stdout
+    assert "champion.score" in shown
+    assert "feature." in shown
+
+
+def test_replay_of_one_device_keeps_its_readings(log: Log) -> None:
+    found = rows(log.replay("--device", "pump-2", "--from", "100", "--to", "150", "--json"))
+    assert {row["device"] for row in found} == {"pump-2"}
+    assert all(100 <= row["offset"] <= 150 for row in found)
+    every = rows(log.replay("--json"))
+    assert found == [row for row in every if row["device"] == "pump-2" and 100 <= row["offset"] <= 150]
+
+
+def test_replay_names_an_offset_without_a_reading(log: Log) -> None:
+    result = log.replay("--until", str(log.past.end + 5))
+    assert isinstance(result.exception, UnknownName)
+    assert "no reading at offset" in str(result.exception)
+
+
+def test_replay_says_where_production_had_something_else(log: Log) -> None:
+    log.falsify()
+    assert "production said something else" in log.replay("--json").stderr
+
+
+def test_replay_draws(log: Log, tmp_path: Path) -> None:
+    assert log.replay("--plot", str(tmp_path / "it.png"), "--json").exit_code == 0
+    assert (tmp_path / "it.png").stat().st_size > 10_000

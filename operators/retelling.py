@@ -1,0 +1,89 @@
+"""What was made of readings on the way to their answers, as columns: values, features, and what each model said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from swapstream.operators.frame import Bool, Int64
+from swapstream.operators.loaded_input import LoadedInput
+from swapstream.operators.scored import RoleScores, Scored
+from swapstream.operators.scores import Provenance
+
+Columns = dict[str, Any]
+"""Name → array [n]."""
+
+
+class Retelling:
+    """A witness of a shard's answers. `chunks`: for each frame its columns, of the readings that are wanted.
+
+    - topic, partition, offset, index; device, time (event time, µs), logged (Kafka's, ms); epoch, plan, extractor, schema.
+    - value.<field>, feature.<name>, warming, anomalous.
+    - <role>.model, .score (NaN: none), .threshold, .error, for champion, canary and on_error; of challengers the role is
+      `challenger <name:version>`. A reading that a route did not show to a model has "" and NaN there.
+    """
+
+    def __init__(self, first: Mapping[int, int], device: str | None = None) -> None:
+        self._first, self._device = first, device
+        self.chunks: list[Columns] = []
+
+    def __call__(self, scored: Scored, part: LoadedInput, provenance: Provenance) -> None:
+        rows = np.flatnonzero(self._wanted(scored, provenance.partition))
+        if len(rows):
+            self.chunks.append(
+                _identity(scored, provenance, rows)
+                | _named("value", part.schema.names, scored.frame.values[rows])
+                | _named("feature", part.extractor.features, scored.features[rows])
+                | {"warming": scored.warming[rows], "anomalous": scored.anomalous[rows]}
+                | _roles(scored.roles, rows, len(scored.frame))
+            )
+
+    def _wanted(self, scored: Scored, partition: int) -> Bool:
+        wanted: Bool = scored.frame.offsets >= self._first.get(partition, 0)
+        if self._device is not None and wanted.any():
+            names, codes = scored.frame.by_device()
+            wanted &= codes == names.index(self._device) if self._device in names else False
+        return wanted
+
+
+def _identity(scored: Scored, provenance: Provenance, rows: Int64) -> Columns:
+    frame, n = scored.frame, len(rows)
+    said = {"epoch": provenance.epoch, "plan": provenance.plan, "extractor": provenance.extractor, "schema": provenance.schema}
+    return {
+        "topic": np.full(n, provenance.topic, object),
+        "partition": np.full(n, provenance.partition),
+        "offset": frame.offsets[rows],
+        "index": frame.index[rows],
+        "device": np.array(frame.devices, object)[rows],
+        "time": frame.times[rows],
+        "logged": frame.timestamps[rows],
+        **{name: np.full(n, value, object if isinstance(value, str) else np.int64) for name, value in said.items()},
+    }
+
+
+def _named(what: str, names: tuple[str, ...], table: Any) -> Columns:
+    return {f"{what}.{name}": table[:, place] for place, name in enumerate(names)}
+
+
+def _roles(roles: list[RoleScores], rows: Int64, n: int) -> Columns:
+    """Of all routes: the readings of one are asked of other models than those of another."""
+    found: Columns = {}
+    for one in roles:
+        name = f"{one.role} {one.model.name}" if one.role == "challenger" else one.role
+        columns = [found.setdefault(f"{name}.{key}", empty(n)) for key, empty in EMPTY.items()]
+        errors = np.full(len(one.rows), "", object)
+        for place, reason in one.errors.items():
+            errors[place] = reason
+        for column, value in zip(columns, (str(one.model), one.scores, one.threshold, errors), strict=True):
+            column[one.rows] = value
+    return {name: column[rows] for name, column in found.items()}
+
+
+EMPTY: Mapping[str, Any] = {
+    "model": lambda n: np.full(n, "", object),
+    "score": lambda n: np.full(n, np.nan),
+    "threshold": lambda n: np.full(n, np.nan),
+    "error": lambda n: np.full(n, "", object),
+}
