@@ -21,7 +21,7 @@ from swapstream.scripts.lag import lags
 from swapstream.scripts.outcome import Outcome
 from swapstream.scripts.publish import Author, Part
 from swapstream.scripts.quality import require
-from swapstream.scripts.submitted import runs
+from swapstream.scripts.submitted import group_of, runs
 
 LOOK_AGAIN = 5.0
 """Seconds between looks at the backlog while shards don't answer."""
@@ -179,7 +179,7 @@ class Change:
             order = self.order
             upto: dict[int, Any] = {partition: cut.offsets[partition] for partition in waiting}
             with suppress(ClusterError):  # a user who may not ask for it can wait all the same
-                found = lags(order.environment, f"{order.namespace}.{order.deployment}", upto)
+                found = lags(order.environment, group_of(order.environment, order.namespace, order.deployment), upto)
                 self.outcome.lagging(found, waiting)
                 for partition, lag in sorted(found.items()):
                     if lag.records:

@@ -15,6 +15,12 @@ def submission(environment: Environment, namespace: str, deployment: str) -> Job
     return JobSpec.read(path) if namespace == environment.job.namespace and path.is_file() else None
 
 
+def group_of(environment: Environment, namespace: str, deployment: str) -> str:
+    """The consumer group that the job which answers reads telemetry as; of a deployment that was not submitted from here, its first one's."""
+    spec = submission(environment, namespace, deployment)
+    return spec.group if spec else f"{namespace}.{deployment}"
+
+
 def submitted_plan(environment: Environment, namespace: str, deployment: str) -> str | None:
     """The digest of the plan of epoch 0; None for a deployment that was not submitted from here."""
     spec = submission(environment, namespace, deployment)
