@@ -16,7 +16,7 @@ def submission(environment: Environment, namespace: str, deployment: str) -> Job
 
 
 def group_of(environment: Environment, namespace: str, deployment: str) -> str:
-    """The consumer group that the job which answers reads telemetry as; of a deployment that was not submitted from here, its first one's."""
+    """The consumer group that the job which answers reads telemetry as; of a deployment submitted elsewhere, its first one's."""
     spec = submission(environment, namespace, deployment)
     return spec.group if spec else f"{namespace}.{deployment}"
 
