@@ -59,6 +59,15 @@ class Rekeying:
         self._device: dict[Any, Callable[[Any], str | list[str]]] = {one.type: attrgetter(one.where["device"]) for one in made}
         self._homes = Homes(partition_of)
 
+    def devices(self, payloads: Sequence[bytes | None]) -> list[list[str]]:
+        """The devices that each message names; none where that can't be read."""
+        records, places, _ = self._typed.records(payloads, 0)
+        found: list[list[str]] = [[] for _ in payloads]
+        for record, place in zip(records, places.tolist(), strict=True):
+            device = self._device[type(record)](record)
+            found[place] = [device] if isinstance(device, str) else device
+        return found
+
     def rekey(self, messages: Messages) -> Rekeyed:
         """Never raises for what a message holds. Reasons of dead letters: as Decoders.decode, and "size"."""
         payloads = messages.payloads

@@ -7,20 +7,17 @@ from typing import Any
 
 from kafka.errors import KafkaError
 
-from swapstream.jobs.partitioner import partition_of
 from swapstream.models.errors import SwapstreamError
-from swapstream.operators.token import FIRST_BYTE
 from swapstream.scripts import kafka
 from swapstream.scripts.access import denied, rights
 from swapstream.scripts.deployments import Deployments
+from swapstream.scripts.doctor_keys import key_findings
 from swapstream.scripts.environment import Environment, JobDefaults
 from swapstream.scripts.findings import Finding, advice, ok, unknown, wrong
 from swapstream.scripts.publish import author_of, read_definitions, require_trusted
 from swapstream.scripts.topics import admin, compare_topics
 from swapstream.scripts.transactions import open_transactions
 
-SAMPLE = 1_000
-"""Newest messages of each telemetry partition whose keys are looked at."""
 LARGE_TABLE = 64 * 1024 * 1024
 """Bytes of definitions from where on they are worth a word."""
 MANY_IDS = 100_000
@@ -43,7 +40,7 @@ def broker_findings(environment: Environment) -> Iterator[Finding]:
             yield definition_finding(kafka.read_to_end(environment, parameters))
         if any(each.check == f"topic {telemetry}" and each.state != "wrong" for each in topics):
             yield open_transaction_finding(client, telemetry, environment.topics.telemetry.partitions)
-            yield key_finding(environment, telemetry)
+            yield from key_findings(environment, telemetry)
 
 
 def topic_findings(environment: Environment, client: Any) -> Iterator[Finding]:
@@ -151,31 +148,3 @@ def definition_finding(records: Iterable[kafka.Record]) -> Finding:
         return ok("definitions", said)
     return advice("definitions", f"{said}: every worker keeps them, and every checkpoint holds them once for each subtask",
                   "numbers that need not stay go with `push --now`, large models through the store")
-
-
-def key_finding(environment: Environment, topic: str) -> Finding:
-    """Whether the newest messages lie where Kafka's default partitioner puts their keys."""
-    client = kafka.consumer(environment, topic, "latest", read_committed=False)
-    try:
-        with kafka.broker_errors(environment):
-            ends = {partition.partition: client.position(partition) for partition in client.assignment()}
-    finally:
-        client.close()
-    start = {partition: max(0, end - SAMPLE) for partition, end in ends.items()}
-    return judge_keys(kafka.read_to_end(environment, topic, start, read_committed=False), len(ends), topic)
-
-
-def judge_keys(records: Iterable[kafka.Record], partitions: int, topic: str) -> Finding:
-    """The first message whose key belongs elsewhere, or that has none. Tokens have no key."""
-    seen = 0
-    for record in records:
-        if (record.value or b"").startswith(FIRST_BYTE):
-            continue
-        seen += 1
-        place = f"{topic}-{record.partition} at offset {record.offset}"
-        if record.key is None:
-            return wrong("keys", f"{place}: a message without a key", "key telemetry by device: state is kept where its messages lie")
-        if partition_of(record.key, partitions) != record.partition:
-            return wrong("keys", f"{place}: key {record.key[:60]!r} belongs in partition {partition_of(record.key, partitions)} by murmur2",
-                         "let all producers place keys alike: with librdkafka set partitioner=murmur2_random")
-    return ok("keys", f"{seen} messages of {topic} lie where murmur2 puts their keys" if seen else f"{topic} is empty")

@@ -11,7 +11,9 @@ from kafka.errors import TopicAuthorizationFailedError
 
 from swapstream.jobs.partitioner import message_keys
 from swapstream.models.errors import ClusterError
+from swapstream.models.schema import Field, Schema
 from swapstream.operators.token import FIRST_BYTE
+from swapstream.scripts import doctor_keys
 from swapstream.scripts.access import Right, denied, rights
 from swapstream.scripts.doctor import check_packages, check_python, checkpoint_finding, guarded, java_finding
 from swapstream.scripts.doctor_broker import (
@@ -19,12 +21,12 @@ from swapstream.scripts.doctor_broker import (
     definition_finding,
     feature_finding,
     id_finding,
-    judge_keys,
     open_transaction_finding,
     signing_finding,
     topic_findings,
     transaction_findings,
 )
+from swapstream.scripts.doctor_keys import judge_devices, judge_keys
 from swapstream.scripts.environment import Environment, Flink, JobDefaults, Topic, Topics
 from swapstream.scripts.kafka import Record
 from swapstream.scripts.keyring import Keyring
@@ -38,8 +40,8 @@ def record(partition: int, key: bytes | None, value: bytes = b"{}", offset: int 
     return Record(partition, offset, 0, key, value)
 
 
-def test_keys_where_murmur2_puts_them_are_fine_and_tokens_need_none():
-    found = judge_keys([record(0, KEYS[0]), record(1, KEYS[1]), record(1, None, FIRST_BYTE + b"token")], 2, "t")
+def test_keys_where_murmur2_puts_them_are_fine():
+    found = judge_keys([record(0, KEYS[0]), record(1, KEYS[1])], 2, "t")
     assert (found.state, found.says) == ("ok", "2 messages of t lie where murmur2 puts their keys")
     assert judge_keys([], 2, "t").state == "ok"
 
@@ -63,7 +65,34 @@ def test_who_can_sign_is_told(tmp_path, monkeypatch):
 
 
 def test_a_message_without_a_key_is_named():
-    assert judge_keys([record(1, None)], 2, "t").says == "t-1 at offset 7: a message without a key"
+    found = judge_keys([record(1, None)], 2, "t")
+    assert found.says == "t-1 at offset 7: a message without a key"
+    assert "swapstream rekey" in found.fix
+
+
+def test_tokens_need_no_key(monkeypatch):
+    log = Log(monkeypatch, partitions=1)
+    monkeypatch.setattr(doctor_keys, "starts", lambda environment, topic, count: {0: 0})
+    log.send("t", None, FIRST_BYTE + b"token")
+    log.send("t", b"any", b"{}")
+    (found,) = doctor_keys.key_findings(Environment(directory="/nonexistent"), "t")
+    assert (found.state, found.says) == ("ok", "1 messages of t lie where murmur2 puts their keys")
+
+
+PUMP = Schema("pump", (Field("x"),), "json")
+BELT = Schema("belt", (Field("x"),), "json", layout="columnar")
+
+
+def test_a_device_in_two_partitions_is_named_whatever_the_keys():
+    log = [record(0, b"k", b'{"device": "a"}'), record(1, b"k", b'{"device": "b"}'), record(1, b"k", b"none"), record(0, b"k", b"")]
+    found = judge_devices(log, [PUMP], "t")
+    assert (found.state, found.says) == ("ok", "2 devices of t are in one partition each")
+    found = judge_devices([*log, record(0, b"k", b'{"device": "b"}', offset=9)], [PUMP], "t")
+    assert (found.state, found.check) == ("wrong", "devices (pump)")
+    assert found.says == "t: device 'b' is in partition 1 at offset 7 and in partition 0 at offset 9"
+    assert "swapstream rekey" in found.fix
+    belts = [record(0, b"k", b'{"device": ["a", "b"]}'), record(1, b"k", b'{"device": ["c", "b"]}')]
+    assert "device 'b'" in judge_devices(belts, [BELT], "t").says
 
 
 @pytest.mark.parametrize(("settings", "states"), [
