@@ -41,7 +41,7 @@ from swapstream.scripts import kafka
 from swapstream.scripts.environment import load_environment
 environment = load_environment()
 found = [decode_scores(record.value) for record in kafka.read_to_end(environment, environment.topics.scores.name)]
-print(sum(len(frame.rows()) for frame in found if frame.provenance.deployment == "pods"))
+print(sum(len(frame) for frame in found if frame.provenance.deployment == "pods"))
 """
 
 
