@@ -163,10 +163,13 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
                     self.updates[statement.key] = offset
 
     def _measure(self, metrics: Any) -> None:
-        """What the shards of this worker hold back, in bytes, and the lowest of their epochs."""
+        """What the shards of this worker hold back, in bytes, and the lowest epoch of those that have not retired."""
         if metrics is not None:
             metrics.gauge("heldBytes", lambda: sum(shard.holding.size for shard in self.shards.values()))
-            metrics.gauge("epoch", lambda: min((shard.scoring.epoch for shard in self.shards.values()), default=0))
+            metrics.gauge("epoch", lambda: min(self._epochs(), default=0))
+
+    def _epochs(self) -> Iterator[int]:
+        return (shard.scoring.epoch for shard in self.shards.values() if shard.duty != "retired")
 
     def _define(self, offset: int, body: bytes | None, stored: Any) -> Iterator[Any]:
         """A bad control message goes to the ledger and harms nothing else (C7)."""
