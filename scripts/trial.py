@@ -59,9 +59,23 @@ def run_trial(part: LoadedInput, frame: Frame, labels: Bool | None = None) -> Tr
     started = perf_counter()
     table = part.new_table()
     parts = [part.process(frame.take(slice(first, first + FRAME)), table) for first in range(0, len(frame), FRAME)]
-    seconds = perf_counter() - started
+    return trial_of(frame, parts, labels, perf_counter() - started)
+
+
+def trial_of(frame: Frame, parts: list[Scored], labels: Bool | None, seconds: float) -> Trial:
+    """What was said of a frame, part after part."""
     warming = np.concatenate([part.warming for part in parts]) if parts else np.zeros(0, bool)
     return Trial(frame, labels, warming, _roles(parts, warming), seconds)
+
+
+def joined(frames: Sequence[Frame]) -> Frame:
+    """Frames one after the other as one, of whatever partitions they are."""
+    if not frames:
+        empty = np.zeros(0, np.int64)
+        return Frame(0, empty, empty, empty, [], np.zeros((0, 0)), empty)
+    names = ("offsets", "timestamps", "times", "values", "index")
+    columns = {name: np.concatenate([getattr(frame, name) for frame in frames]) for name in names}
+    return Frame(frames[0].partition, devices=[device for frame in frames for device in frame.devices], **columns)
 
 
 def rows_of(trial: Trial) -> list[dict[str, Any]]:
