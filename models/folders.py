@@ -30,6 +30,18 @@ class Folder(Protocol):
         """Write a file that is not there; False, with nothing written, where it is."""
         ...
 
+    def replace(self, path: str, data: bytes) -> None:
+        """Write a file, whether it is there or not. Readers find the one or the other, whole."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Delete a file, if it is there."""
+        ...
+
+    def modified(self, path: str) -> float | None:
+        """When a file was written (s since 1970); None where the place does not say, or the file is not there."""
+        ...
+
     def names(self, path: str) -> list[str]:
         """What lies in a folder, hidden files aside, in no order; [] for a folder that is not there."""
         ...
@@ -50,26 +62,56 @@ class LocalFolder:
         self._root = root
 
     def read(self, path: str) -> bytes:
-        return (self._root / path).read_bytes()
+        with self._unwilling(path):
+            return (self._root / path).read_bytes()
 
     def put(self, path: str, data: bytes) -> None:
-        target = self._root / path
-        if not target.exists():
-            with _temporary(target.parent, data) as temporary:
-                os.replace(temporary, target)
+        with self._unwilling(path):
+            if not (self._root / path).exists():
+                self._write(path, data)
 
     def create(self, path: str, data: bytes) -> bool:
         target = self._root / path
-        with _temporary(target.parent, data) as temporary:
+        with self._unwilling(path), _temporary(target.parent, data) as temporary:
             try:
                 os.link(temporary, target)
             except FileExistsError:
                 return False
         return True
 
+    def replace(self, path: str, data: bytes) -> None:
+        with self._unwilling(path):
+            self._write(path, data)
+
+    def remove(self, path: str) -> None:
+        with self._unwilling(path):
+            (self._root / path).unlink(missing_ok=True)
+
+    def modified(self, path: str) -> float | None:
+        try:
+            return (self._root / path).stat().st_mtime
+        except OSError:
+            return None
+
     def names(self, path: str) -> list[str]:
-        found = self._root / path
-        return [entry.name for entry in found.iterdir() if not entry.name.startswith(".")] if found.is_dir() else []
+        with self._unwilling(path):
+            found = self._root / path
+            return [name for name in os.listdir(found) if not name.startswith(".")] if found.is_dir() else []
+
+    def _write(self, path: str, data: bytes) -> None:
+        target = self._root / path
+        with _temporary(target.parent, data) as temporary:
+            os.replace(temporary, target)
+
+    @contextmanager
+    def _unwilling(self, path: str) -> Iterator[None]:
+        """A disk that is full or read-only, rights that are missing: Unavailable, in words."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise Unavailable(f"store {self._root}: {path}: {(error.strerror or line(error)).lower()}") from error
 
 
 class RemoteFolder:
@@ -101,6 +143,23 @@ class RemoteFolder:
                 return False
             written: bytes = self._fs.cat_file(f"{self._root}/{path}")
             return written == data
+
+    def replace(self, path: str, data: bytes) -> None:
+        with _away(f"{self._url}/{path}"):
+            self._fs.makedirs(f"{self._root}/{path}".rpartition("/")[0], exist_ok=True)
+            self._fs.pipe_file(f"{self._root}/{path}", data)
+
+    def remove(self, path: str) -> None:
+        with _away(f"{self._url}/{path}"):
+            if self._there(path):
+                self._fs.rm_file(f"{self._root}/{path}")
+
+    def modified(self, path: str) -> float | None:
+        with _away(f"{self._url}/{path}"):
+            try:
+                return float(self._fs.modified(f"{self._root}/{path}").timestamp())
+            except (FileNotFoundError, NotImplementedError, AttributeError):
+                return None
 
     def names(self, path: str) -> list[str]:
         with _away(f"{self._url}/{path}"):

@@ -2,9 +2,11 @@
 
     objects/<sha256>          the artifact's bytes
     refs/<name>/<version>     the digest, in hex
+    index                     what is shown of every version (index.py); only to be quick
 
 Writers need no lock: an object is complete before it has its name, and a ref is created exclusively, so of two
-writers of the same name:version one wins and the other gets Conflict. Nothing is ever overwritten.
+writers of the same name:version one wins and the other gets Conflict. No object and no ref is ever overwritten, and a ref
+stays when its object has been removed: the name is taken for good.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import msgspec
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import Conflict, InvalidArtifact, UnknownName
-from swapstream.models.folders import folder
+from swapstream.models.folders import Folder, folder
 from swapstream.models.manifest import MAX_VERSION, check_name
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -53,8 +55,24 @@ class Store:
 
     def get(self, ref: str) -> Artifact:
         """The artifact of "name:version", or of "name" in its newest version. Raises UnknownName, InvalidArtifact."""
-        entry = self.resolve(ref)
-        return Artifact.decode(self.read(entry.digest))
+        return self.of(self.resolve(ref))
+
+    def of(self, entry: Entry) -> Artifact:
+        """What a ref points at. Raises UnknownName where it has been removed, InvalidArtifact where it is damaged or another's."""
+        try:
+            artifact = Artifact.decode(self.read(entry.digest))
+        except UnknownName as error:
+            raise UnknownName(f"model {entry.ref} is no longer in the store {self._place}: it was removed as unused") from error
+        except InvalidArtifact as error:
+            raise InvalidArtifact(f"model {entry.ref}: {error}", error.check) from error
+        if artifact.ref != entry.ref:
+            raise InvalidArtifact(f"model {entry.ref}: store {self._place} has {artifact.ref} under its name")
+        return artifact
+
+    @property
+    def folder(self) -> Folder:
+        """Where its files lie."""
+        return self._folder
 
     def read(self, digest: str) -> bytes:
         """The bytes with this digest. Raises UnknownName, and InvalidArtifact where the file no longer has it."""
@@ -75,7 +93,7 @@ class Store:
         check_name(name)
         versions = self.versions(name)
         if not versions:
-            names = ", ".join(sorted({entry.name for entry in self.list()})) or "none"
+            names = ", ".join(sorted({name for name, _ in self.refs()})) or "none"
             raise UnknownName(f"store {self._place} has no model {name!r}; there are: {names}")
         wanted = version or str(versions[-1])
         if wanted not in map(str, versions):
@@ -96,14 +114,21 @@ class Store:
 
     def list(self) -> tuple[Entry, ...]:
         """Every ref, by name and version."""
-        return tuple(
-            Entry(name, version, self._digest(name, version))
-            for name in sorted(self._folder.names("refs"))
-            for version in self.versions(name)
-        )
+        return tuple(self.entry(name, version) for name, version in self.refs())
+
+    def refs(self) -> tuple[tuple[str, int], ...]:
+        """Every (name, version), in order; what they point at is not read."""
+        return tuple((name, version) for name in sorted(self._folder.names("refs")) for version in self.versions(name))
+
+    def entry(self, name: str, version: int) -> Entry:
+        """What a ref that is there points at."""
+        return Entry(name, version, self._digest(name, version))
 
     def _digest(self, name: str, version: int) -> str:
-        return self._folder.read(f"refs/{name}/{version}").decode()
+        digest = self._folder.read(f"refs/{name}/{version}").decode(errors="replace").strip()
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidArtifact(f"model {name}:{version}: its ref in store {self._place} is damaged: {digest!r:.80}")
+        return digest
 
     def _link(self, entry: Entry) -> None:
         if self._folder.create(f"refs/{entry.name}/{entry.version}", entry.digest.encode()):

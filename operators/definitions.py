@@ -105,6 +105,10 @@ class Definitions:
             raise InvalidDefinition(f"update {cut.name} comes too late: the last one was {known[1].where.name}")
         self._updates[cut.namespace, cut.deployment] = said.offset, update
 
+    def deployments(self) -> set[tuple[str, str]]:
+        """Namespace and name of each that was ever swapped or updated."""
+        return self._cuts.keys() | self._updates.keys()
+
     # -- parts of plans
 
     def find(self, namespace: str, kind: Kind, name: str) -> Statement | None:

@@ -1,4 +1,4 @@
-"""`swapstream models`: the models in the store, their numbers, and the kinds there are."""
+"""`swapstream models`: the models in the store, what became of them, their numbers, and the kinds there are."""
 
 from __future__ import annotations
 
@@ -9,28 +9,58 @@ import msgspec
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.expression_tokens import filled
+from swapstream.models.index import REMOVED, Row, every
+from swapstream.models.index import row_of as index_row
 from swapstream.models.kinds import KINDS
 from swapstream.models.numbers import numbers
 from swapstream.models.store import Store
 from swapstream.scripts.arrays import write_parameters
-from swapstream.scripts.console import json_option, show
+from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.environment import load_environment
+from swapstream.scripts.model_gc import gc_command
+from swapstream.scripts.model_history import history_command
+from swapstream.scripts.model_mlflow import from_mlflow_command, to_mlflow_command
 
-COLUMNS = ("model", "kind", "features", "threshold", "alarm_rate", "bitwise", "digest")
+COLUMNS = ("model", "kind", "features", "threshold", "alarm_rate", "bitwise", "digest", "created", "parent")
 
 
 @click.group("models")
 def models_command() -> None:
-    """Show the models in the store, their numbers, and the kinds there are."""
+    """Show the models in the store, what became of them, their numbers, and the kinds there are."""
+
+
+models_command.add_command(history_command)
+models_command.add_command(gc_command)
+models_command.add_command(to_mlflow_command)
+models_command.add_command(from_mlflow_command)
 
 
 @models_command.command("list")
+@click.argument("name", required=False)
 @json_option
 @click.pass_obj
-def list_command(environment: str, as_json: bool) -> None:
-    """Every model and version."""
+def list_command(environment: str, name: str | None, as_json: bool) -> None:
+    """Every version of every model, or of NAME."""
+    rows = [row for row in every(Store(load_environment(environment).store)) if name in (None, row.name)]
+    show((shown(row, as_json) for row in rows if not row.problem), COLUMNS, as_json)
+    for row in rows:
+        if row.problem not in ("", REMOVED):
+            say(f"{row.ref}: {row.problem}")
+    if removed := sum(row.problem == REMOVED for row in rows):
+        say(f"{removed} more versions were removed as unused")
+
+
+@models_command.command("diff")
+@click.argument("before")
+@click.argument("after")
+@json_option
+@click.pass_obj
+def diff_command(environment: str, before: str, after: str, as_json: bool) -> None:
+    """What is different in model AFTER from model BEFORE: manifest, lineage, training rows, numbers."""
+    from swapstream.scripts.model_diff import diff
+
     store = Store(load_environment(environment).store)
-    show((row_of(store.get(entry.ref), as_json) for entry in store.list()), COLUMNS, as_json)
+    show(diff(store.get(before), store.get(after)), ("part", "before", "after"), as_json)
 
 
 @models_command.command("show")
@@ -80,19 +110,24 @@ def params_command(environment: str, model: str, file: str, as_json: bool) -> No
 
 
 def row_of(artifact: Artifact, whole: bool) -> dict[str, Any]:
-    """What is shown of an artifact; `whole`: every digit, as scripts want them."""
-    manifest = artifact.manifest
+    """What is shown of an artifact that was made just now."""
+    return shown(index_row(artifact), whole) | {"metrics": artifact.manifest.lineage.metrics}
+
+
+def shown(row: Row, whole: bool) -> dict[str, Any]:
+    """What is shown of a version; `whole`: every digit, as scripts want them."""
     return {
-        "model": artifact.ref,
-        "kind": manifest.kind,
-        "features": len(manifest.features),
-        "threshold": manifest.threshold if whole else f"{manifest.threshold:.6g}",
-        "alarm_rate": manifest.alarm_rate,
-        "bitwise": manifest.bitwise,
-        "digest": artifact.digest if whole else artifact.digest[:12],
-        "created": manifest.lineage.created,
-        "author": manifest.lineage.author,
-        "rows": sum(source.rows for source in manifest.lineage.data if source.kind != "parameters"),
+        "model": row.ref,
+        "kind": row.kind,
+        "features": row.features,
+        "threshold": row.threshold if whole else f"{row.threshold:.6g}",
+        "alarm_rate": row.alarm_rate,
+        "bitwise": row.bitwise,
+        "digest": row.digest if whole else row.digest[:12],
+        "created": row.created,
+        "author": row.author,
+        "rows": row.rows,
+        "parent": row.parent,
     }
 
 

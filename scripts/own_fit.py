@@ -109,7 +109,7 @@ def frame_of(rows: Rows, features: tuple[str, ...]) -> pandas.DataFrame:
         label = pandas.arrays.BooleanArray(rows.labels, ~rows.labelled)
     frame = pandas.DataFrame(rows.features, columns=columns)
     frame.insert(0, "device", np.array(rows.devices, object))
-    frame.insert(1, "time", pandas.to_datetime(rows.times, unit="us", utc=True))
+    frame.insert(1, "time", pandas.to_datetime(rows.times, unit="us", utc=True).as_unit("us"))
     frame.insert(2, "label", label)
     frame = frame.iloc[order].reset_index(drop=True)
     frame.attrs["features"] = columns
