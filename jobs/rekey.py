@@ -23,7 +23,6 @@ from swapstream.jobs.sinks import create, exactly_once
 from swapstream.jobs.sources import kafka_options
 from swapstream.jobs.spec import JobSpec
 from swapstream.jobs.uids import set_uids
-from swapstream.models.schema import Schema
 from swapstream.operators.rekeying import Messages, Rekeying
 
 AT_ONCE = 500
@@ -38,11 +37,13 @@ ROUTED = DataTypes.ROW([
 class Route(ScalarFunction):  # type: ignore[misc]
     """Payloads, partitions, offsets and timestamps (ms) of some messages to ROUTED."""
 
-    def __init__(self, schemas: tuple[Schema, ...], topic: str, partitions: int) -> None:
-        self.schemas, self.topic, self.partitions = schemas, topic, partitions
+    def __init__(self, spec: JobSpec) -> None:
+        self.spec = spec
 
     def open(self, function_context: FunctionContext) -> None:
-        self.rekeying = Rekeying(self.schemas, self.topic, lambda key: partition_of(key, self.partitions))
+        spec = self.spec
+        self.rekeying = Rekeying(spec.schemas, spec.topics["telemetry"], lambda key: partition_of(key, spec.partitions),
+                                 spec.namespace, spec.deployment)  # fmt: skip
         gc.collect()
         gc.freeze()
 
@@ -71,8 +72,7 @@ def build(spec: JobSpec) -> StreamExecutionEnvironment:
             logged TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL)
         WITH ({kafka_options(spec, "telemetry")}, 'properties.group.id' = '{spec.group}', 'value.format' = 'raw',
               'scan.startup.mode' = 'specific-offsets', 'scan.startup.specific-offsets' = '{offsets}')""")
-    route = Route(spec.schemas, spec.topics["telemetry"], spec.partitions)
-    tables.create_temporary_function("route", udf(route, result_type=ROUTED, func_type="pandas"))
+    tables.create_temporary_function("route", udf(Route(spec), result_type=ROUTED, func_type="pandas"))
     columns = "topic STRING NOT NULL METADATA, logged TIMESTAMP_LTZ(3) METADATA FROM 'timestamp', "
     create(tables, "output", columns, f"{spec.topics['rekeyed']};{spec.topics['dead_letters']}", spec, exactly_once(spec))
     statements = tables.create_statement_set()

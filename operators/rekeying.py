@@ -45,14 +45,16 @@ class Rekeyed(NamedTuple):
 
 
 class Rekeying:
-    """Messages of `topic` to keys, by the `schemas` that it holds. `partition_of`: where a key goes.
+    """Messages of `topic` to keys, by the `schemas` that it holds. `partition_of`: where a key goes. Dead letters name the deployment.
 
     A message's type is looked at only where it tells where the device lies. Keys and bodies depend on the message alone.
     """
 
-    def __init__(self, schemas: Sequence[Schema], topic: str, partition_of: Callable[[bytes], int]) -> None:
+    def __init__(
+        self, schemas: Sequence[Schema], topic: str, partition_of: Callable[[bytes], int], namespace: str = "", deployment: str = ""
+    ) -> None:
         found = one_place(schemas) or tuple(schemas)
-        self._topic = topic
+        self._topic, self._namespace, self._deployment = topic, namespace, deployment
         made = [device_record(schema, tagged=bool(schema.type) and len(found) > 1) for schema in found]
         self._typed = Typed(found, [one.type for one in made])
         self._schemas = {one.type: schema for one, schema in zip(made, found, strict=True)}
@@ -104,10 +106,11 @@ class Rekeying:
 
     def _letter(self, messages: Messages, bad: Bad) -> bytes:
         place = bad.place
-        return dead_letter(
+        letter = dead_letter(
             self._topic, int(messages.partitions[place]), int(messages.offsets[place]), int(messages.timestamps[place]),
             bad.reason, bad.detail, messages.payloads[place],
-        ).encode()  # fmt: skip
+        )  # fmt: skip
+        return msgspec.structs.replace(letter, namespace=self._namespace, deployment=self._deployment).encode()
 
 
 class Home(NamedTuple):

@@ -65,7 +65,8 @@ def demo_command(name: str, keep: bool, seconds: float, rate: int, seed: int, as
         say("the cluster was up before, and still is; `swapstream down` ends it")
     missing = summary["sent"] - summary["scored"] - summary["dead_lettered"]
     if missing > 0:
-        raise ClusterError(f"{missing} of {summary['sent']} records are neither in scores nor in dead-letters")
+        where = "".join(f"; {gap}" for gap in summary["gaps"][:1])
+        raise ClusterError(f"{missing} of {summary['sent']} records are neither in scores nor in dead-letters{where}")
 
 
 def run(name: str, seconds: float, rate: int, seed: int) -> dict[str, Any]:
@@ -156,6 +157,7 @@ def summarise(environment: Environment, deployment: Deployment, tally: Tally, fe
         "scored": tally.scored,
         "dead_lettered": tally.dead,
         "repeated": tally.repeats,
+        "gaps": list(map(str, tally.gaps)),
         "anomalies": len(tally.anomalies),
         "anomalies_by_model": models,
         "precision": found.precision,

@@ -14,10 +14,10 @@ import msgspec
 
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.anomalies import Anomaly
-from swapstream.operators.scores import decode_scores
 from swapstream.scripts import kafka
 from swapstream.scripts.console import json_option, say
 from swapstream.scripts.environment import Environment, load_environment
+from swapstream.scripts.outputs import read_scores
 
 Row = dict[str, Any]
 Columns = dict[str, tuple[int, Callable[[Row], str]]]
@@ -34,16 +34,11 @@ def anomaly_rows(value: bytes) -> Iterator[Row]:
         raise InvalidDefinition(f"not an anomaly: {error}") from error
 
 
-def score_rows(value: bytes) -> Iterator[Row]:
-    """A row for each record and role in a message of `scores`. Raises InvalidDefinition."""
-    return decode_scores(value).rows()
-
-
 def rows(environment: Environment, topic: str, read: Callable[[bytes], Iterator[Row]], start: kafka.Start,
          wait: bool) -> Iterator[Row]:
     """The rows of a topic: all until now, or with `wait` without end. A message that can't be read is named on stderr."""
     if wait:
-        say(f"following {topic} at {environment.broker.servers}; Ctrl-C ends it")
+        say(following(environment, topic))
     records = kafka.follow(environment, topic, start) if wait else kafka.read_to_end(environment, topic, start)
     for record in records:
         if record is None or record.value is None:
@@ -52,6 +47,10 @@ def rows(environment: Environment, topic: str, read: Callable[[bytes], Iterator[
             yield from list(read(record.value))
         except InvalidDefinition as error:
             say(f"{topic} {record.partition}:{record.offset}: {error}")
+
+
+def following(environment: Environment, topic: str) -> str:
+    return f"following {topic} at {environment.broker.servers}; Ctrl-C ends it"
 
 
 def print_rows(found: Iterable[Row], columns: Columns, as_json: bool) -> None:
@@ -130,9 +129,15 @@ def anomalies_command(name: str, wait: bool, limit: int | None, start: str | Non
 @follow_options
 @click.pass_obj
 def scores_command(name: str, wait: bool, limit: int | None, start: str | None, as_json: bool) -> None:
-    """Show scores as they arrive: a row for each record and each model that was asked."""
+    """Show scores as they arrive: a row for each record and each model that was asked, each once and in the order of telemetry.
+
+    Where some are missing, that is said on stderr.
+    """
     environment = load_environment(name)
-    found = rows(environment, environment.topics.scores.name, score_rows, start_of(start, wait), wait)
+    if wait:
+        say(following(environment, environment.topics.scores.name))
+    frames = read_scores(environment, start=start_of(start, wait), follow=wait)
+    found = (row for frame in frames for row in frame.rows())
     with suppress(KeyboardInterrupt):
         print_rows(islice(found, limit), SCORES, as_json)
 

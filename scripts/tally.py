@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from swapstream.operators.chaining import Chaining, Gap
 from swapstream.operators.dead_letters import decode_dead_letter
-from swapstream.operators.scores import decode_scores
+from swapstream.operators.scores import ScoresFrame, decode_scores
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -23,20 +24,22 @@ class Stretch(msgspec.Struct, frozen=True):
 class Tally:
     """Counts one deployment's messages of `scores`, `dead_letters` and `anomalies`; those of others are passed over.
 
-    `repeats` counts records that were there before: 0 under exactly_once.
+    `scored` counts readings, each once. `gaps`: where some are missing.
     """
 
     def __init__(self, namespace: str, deployment: str) -> None:
         self.namespace, self.deployment = namespace, deployment
         self.anomalies: list[dict[str, Any]] = []
-        self.repeats = 0
-        self._scored: dict[int, set[tuple[int, int]]] = {}
+        self.gaps: list[Gap] = []
+        self.scored = 0
+        self._chaining = Chaining()
         self._dead: set[tuple[int, int, int | None]] = set()
         self._stretches: dict[tuple[int, int], Stretch] = {}
 
     @property
-    def scored(self) -> int:
-        return sum(map(len, list(self._scored.values())))
+    def repeats(self) -> int:
+        """Readings that were there before: 0 under exactly_once."""
+        return self._chaining.repeats
 
     @property
     def dead(self) -> int:
@@ -52,13 +55,11 @@ class Tally:
         frame = decode_scores(value)
         if not self._ours(frame.provenance.namespace, frame.provenance.deployment):
             return
-        readings = list(zip(frame.column("offsets").tolist(), frame.column("index").tolist(), strict=True))
-        known = self._scored.setdefault(frame.provenance.partition, set())
-        before = len(known)
-        known.update(readings)
-        self.repeats += len(readings) - (len(known) - before)
-        champion = next((role.model for role in frame.roles if role.role == "champion"), "")
-        self._extend(Stretch(frame.provenance.partition, frame.provenance.epoch, champion, frame.first, frame.last))
+        for one in self._chaining.take(frame):
+            if isinstance(one, Gap):
+                self.gaps.append(one)
+            else:
+                self._count(one)
 
     def take_dead_letter(self, value: bytes) -> None:
         """A message of `dead_letters`."""
@@ -72,6 +73,11 @@ class Tally:
         anomaly = msgspec.json.decode(value)
         if self._ours(anomaly["namespace"], anomaly["deployment"]):
             self.anomalies.append(anomaly)
+
+    def _count(self, frame: ScoresFrame) -> None:
+        self.scored += len(frame)
+        champion = next((role.model for role in frame.roles if role.role == "champion"), "")
+        self._extend(Stretch(frame.provenance.partition, frame.provenance.epoch, champion, frame.first, frame.last))
 
     def _ours(self, namespace: str, deployment: str) -> bool:
         return (namespace, deployment) == (self.namespace, self.deployment)

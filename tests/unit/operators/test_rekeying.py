@@ -30,7 +30,7 @@ def home(key: bytes) -> int:
 
 def rekeyed(schemas: Schema | list[Schema], *payloads: bytes | None) -> Rekeyed:
     n = np.arange(len(payloads))
-    made = Rekeying(schemas if isinstance(schemas, list) else [schemas], "raw", home)
+    made = Rekeying(schemas if isinstance(schemas, list) else [schemas], "raw", home, "prod", "rekey-raw")
     return made.rekey(Messages(list(payloads), n % 3, 10 + n, NOW + n))
 
 
@@ -81,6 +81,7 @@ def test_what_has_no_device_is_a_dead_letter_and_harms_no_other() -> None:
         assert letter is not None
         assert (letter.topic, letter.partition, letter.offset, letter.timestamp) == (
             "raw", (2 * place + 1) % 3, 11 + 2 * place, NOW + 2 * place + 1)
+        assert (letter.namespace, letter.deployment) == ("prod", "rekey-raw")
         assert (letter.reason, letter.size, letter.index) == (reason, len(payload or b""), None), payload
         assert letter.payload == (payload or b"" if len(payload or b"") <= 512 * 1024 else None)
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import msgspec
 import numpy as np
+import pytest
 
+from swapstream.operators.chaining import Chaining
 from swapstream.operators.dead_letters import dead_letter
 from swapstream.operators.scores import Provenance, RoleColumns, ScoresFrame
+from swapstream.scripts import tally as tally_module
 from swapstream.scripts.tally import Stretch, Tally
 
 
-def frame(offsets: list[int], epoch: int = 0, model: str = "m:1", deployment: str = "demo") -> bytes:
+def frame(offsets: list[int], epoch: int = 0, model: str = "m:1", deployment: str = "demo", prev: int = -1) -> bytes:
     n = len(offsets)
     provenance = Provenance("prod", deployment, "telemetry", 2, epoch, "demo", "digest", "identity:1")
     role = RoleColumns("champion", model, "digest", 1.0, b"", np.zeros(n, "<f8").tobytes())
     packed = np.array(offsets, "<i8").tobytes()
     places = np.zeros(n, "<i4").tobytes()
     return ScoresFrame(
-        provenance, offsets[0], offsets[-1], -1, packed, packed, ["a"], places, bytes(n), bytes(n), [role]
+        provenance, offsets[0], offsets[-1], prev, packed, packed, ["a"], places, bytes(n), bytes(n), [role]
     ).encode()
 
 
@@ -26,6 +29,16 @@ def test_records_count_once_and_repeats_are_told() -> None:
     for value in (frame([0, 1, 3]), frame([3, 4])):
         tally.take_scores(value)
     assert (tally.scored, tally.repeats) == (4, 1)
+
+
+def test_what_is_missing_is_told_when_memory_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tally_module, "Chaining", lambda: Chaining(max_held=0))
+    tally = Tally("prod", "demo")
+    for value in (frame([0, 1]), frame([7, 8], prev=5)):
+        tally.take_scores(value)
+    assert tally.scored == 4
+    assert [str(gap) for gap in tally.gaps] == [
+        "prod/demo of telemetry-2: readings behind offset 1 up to offset 5 are missing"]
 
 
 def test_each_epoch_has_its_stretch() -> None:
