@@ -105,7 +105,7 @@ def status_command(name: str, as_json: bool) -> None:
     else:
         show([row | {"uptime": timedelta(seconds=row["uptime"])} for row in found["processes"]],
              ["name", "state", "pid", "uptime", "restarts"], False, f"Processes in {found['directory']}")
-        show(found["jobs"], ["deployment", "state", "job", "duration_s", "checkpoints", "failed_checkpoints"], False,
+        show(found["jobs"], ["deployment", "side", "state", "job", "duration_s", "checkpoints", "failed_checkpoints"], False,
              "Jobs")
         show(found["shards"], SHARD_COLUMNS, False, "Shards")
         show(found["topics"], ["role", "topic", "exists"], False, "Topics")
@@ -142,11 +142,19 @@ def status(environment: Environment) -> dict[str, Any]:
 
 
 def _jobs(environment: Environment) -> list[dict[str, Any]]:
-    rest = FlinkRest(environment.flink.url)
+    rest, sides = FlinkRest(environment.flink.url), _sides(Deployments(environment))
     try:
-        return [_job(rest, job) for job in rest.jobs()]
+        return [_job(rest, job) | sides.get(job["jid"], {"side": None, "generation": None}) for job in rest.jobs()]
     except ClusterError:
         return []
+
+
+def _sides(deployments: Deployments) -> dict[str, dict[str, Any]]:
+    """Flink job → its generation, and which of two it is while another is to take over."""
+    every = list(deployments.every())
+    green = {record.name for record in every if record.green}
+    return {job: {"side": "green" if record.green else "blue" if record.name in green else None, "generation": record.generation}
+            for record in every for job in record.job_ids}
 
 
 def _job(rest: FlinkRest, job: dict[str, Any]) -> dict[str, Any]:
