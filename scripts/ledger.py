@@ -42,6 +42,7 @@ COLUMNS: Columns = {
     "time": (23, _moment),
     "deployment": (20, lambda row: f"{row['namespace']}/{row['deployment']}"),
     "event": (11, lambda row: str(row["event"])),
+    "gen": (3, lambda row: str(row.get("generation") or "")),
     "offset": (12, _place),
     "epoch": (5, lambda row: str(row.get("epoch", ""))),
     "plan": (12, _plan),
@@ -56,7 +57,8 @@ COLUMNS: Columns = {
 @follow_options
 @click.pass_obj
 def ledger_command(name: str, deployment: str | None, wait: bool, limit: int | None, start: str | None, as_json: bool) -> None:
-    """Show what happens to deployments: proposed, prepared, refused, accepted, activated, rejected, holding, released, aborted."""
+    """Show what happens to deployments: proposed, prepared, refused, accepted, activated, rejected, holding, released, aborted; of jobs
+    that take over, by their generation: forked, restored, retired."""
     environment = load_environment(name)
     found = rows(environment, environment.topics.ledger.name, ledger_rows, start_of(start, wait), wait)
     mine = (row for row in found if deployment in (None, row["deployment"]))

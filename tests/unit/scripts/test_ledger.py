@@ -16,7 +16,8 @@ from tests.support.topics import Topics
 ROWS = [
     LedgerRow("1", "prod", "d", "accepted", "c", 1_767_225_600_000, epoch=1, plan="f" * 64, plan_name="p", who="me", reason="better"),
     LedgerRow("2", "prod", "d", "activated", "s", 1_767_225_600_050, partition=3, offset=77, epoch=1, plan="f" * 64),
-    LedgerRow("3", "prod", "e", "holding", "s", 1_767_225_600_100, partition=0, offset=5, reason="the store is away"),
+    LedgerRow("3", "prod", "e", "holding", "s", 1_767_225_600_100, partition=0, offset=5, reason="the store is away",
+              generation=7),
 ]
 
 
@@ -44,10 +45,10 @@ def test_of_one_deployment_and_so_many(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_lines_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     heading, accepted, activated, holding = run(tmp_path, monkeypatch).stdout.splitlines()
-    assert heading.split() == ["time", "deployment", "event", "offset", "epoch", "plan", "ms", "by", "reason"]
+    assert heading.split() == ["time", "deployment", "event", "gen", "offset", "epoch", "plan", "ms", "by", "reason"]
     assert accepted.split() == ["2026-01-01", "00:00:00.000", "prod/d", "accepted", "1", "p", "me", "better"]
     assert activated.split() == ["2026-01-01", "00:00:00.050", "prod/d", "activated", "3:77", "1", "ffffffffffff"]
-    assert holding.endswith("the store is away")
+    assert holding.split()[2:] == ["prod/e", "holding", "7", "0:5", "the", "store", "is", "away"]
 
 
 def test_what_is_no_row_is_named_and_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
