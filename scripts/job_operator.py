@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -52,10 +52,9 @@ class JobOperator(Protocol):
         """End a job and wait for that; its checkpoints stay. One that has ended or is not known is left alone."""
 
 
-OPERATORS = {"command": FlinkCommandLine, "kubernetes": KubernetesJobs}
+OPERATORS: dict[str, Callable[[Environment], JobOperator]] = {"command": FlinkCommandLine, "kubernetes": KubernetesJobs}
 
 
 def job_operator(environment: Environment) -> JobOperator:
     """The one that the environment names."""
-    operator: JobOperator = OPERATORS[environment.flink.operator](environment)
-    return operator
+    return OPERATORS[environment.flink.operator](environment)

@@ -62,7 +62,8 @@ class KubernetesJobs:
             raise UnknownName(f"job {job!r}; known: {', '.join(JOBS)}")
         if bundle:
             raise InvalidSettings("--bundle is for a Flink that runs already: the image of a FlinkDeployment holds all that a job needs")
-        now, later = (restore, None) if isinstance(restore, str) else (None, restore and str(restore))
+        now = restore if isinstance(restore, str) else None
+        later = str(restore) if isinstance(restore, Path) else None
         sent = shipped(self.environment, (JobSpec.read(spec).code if spec.is_file() else ()) if code is None else code)
         flink = self.environment.flink
         application = Application(flink.url, str(spec), str(self.environment.manifest), job_id, now, later, leave_sinks,
