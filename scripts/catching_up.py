@@ -16,7 +16,7 @@ from swapstream.scripts.controller import Controller
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.job_operator import JobOperator
 from swapstream.scripts.lag import Lag, lags
-from swapstream.scripts.new_job import require_alive
+from swapstream.scripts.new_job import trouble
 from swapstream.scripts.watch import end_offsets
 
 READY_S = 1.0
@@ -82,9 +82,17 @@ class CatchingUp:
         if time.monotonic() - self._looked < LOOK_AGAIN:
             return
         self._looked = time.monotonic()
-        require_alive(self._flink, self._job())
+        self._require_life()
         self._measure()
         say(f"the new job: {described(self._topic, self.behind)}")
+
+    def _require_life(self) -> None:
+        """Raises ClusterError when green has failed, or fails again and again."""
+        reason = ""
+        with suppress(ClusterError):  # Flink is slow to answer while two jobs are busy
+            reason = trouble(self._flink, self._job())
+        if reason:
+            raise ClusterError(reason)
 
     def _measure(self) -> None:
         """As of green's last checkpoint."""

@@ -6,6 +6,7 @@ Its record lies beside the deployment's, and the keeper brings it back as any ot
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.flink_cli import end_clients, new_job_id
 from swapstream.scripts.flink_rest import ENDED
 from swapstream.scripts.job_operator import JobOperator
-from swapstream.scripts.new_job import require_alive
+from swapstream.scripts.new_job import trouble
 
 
 class Green:
@@ -61,15 +62,14 @@ class Green:
 
     def wait(self, seconds: float) -> None:
         """Return when every task runs. Raises ClusterError when it can't, or does not in time."""
-        until = time.monotonic() + seconds
-        while True:
+        until, reason, runs = time.monotonic() + seconds, "", False
+        while not runs:
             job = self.job_id()
-            require_alive(self.flink, job)
-            if self.flink.state(job) is not None and self.flink.is_running(job):
-                return
-            if time.monotonic() > until:
-                raise ClusterError(f"the new job {job} does not run after {seconds:.0f} s: "
-                                   f"{self.flink.rest.exception(job) or 'its tasks are still being started'}")  # fmt: skip
+            with suppress(ClusterError):  # Flink is slow to answer while it starts a job
+                reason = trouble(self.flink, job)
+                runs = not reason and self.flink.state(job) is not None and self.flink.is_running(job)
+            if reason or time.monotonic() > until:
+                raise ClusterError(reason or f"the new job {job} does not run after {seconds:.0f} s: its tasks are still being started")
             time.sleep(0.1)
 
     def end(self) -> None:

@@ -140,11 +140,18 @@ class NewJob:
 
 def require_alive(flink: JobOperator, job_id: str) -> None:
     """Raises ClusterError with the reason where a job that is new has ended, or can't run; one that is not known may come yet."""
+    if reason := trouble(flink, job_id):
+        raise ClusterError(reason)
+
+
+def trouble(flink: JobOperator, job_id: str) -> str:
+    """The same in words, "" where there is none. Raises ClusterError where Flink does not answer."""
     state = flink.state(job_id)
     if state is None:
-        return
+        return ""
     reason = flink.rest.exception(job_id)
     if state in ENDED:
-        raise ClusterError(f"the new job {job_id} is {state}: {reason or 'no reason is known'}")
+        return f"the new job {job_id} is {state}: {reason or 'no reason is known'}"
     if OURS in reason or (reason and flink.rest.restarts(job_id) >= TOO_OFTEN):
-        raise ClusterError(f"the new job {job_id} can't run: {reason.rpartition(OURS)[2]}")
+        return f"the new job {job_id} can't run: {reason.rpartition(OURS)[2]}"
+    return ""
