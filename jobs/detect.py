@@ -35,6 +35,7 @@ def build(spec: JobSpec) -> StreamExecutionEnvironment:
         generation=spec.generation,
         upgrade=spec.upgrade,
         partitions=len(spec.start_offsets),
+        spans=spec.spans,
     )
     shards = ShardFunction(
         assignment,

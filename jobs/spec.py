@@ -29,6 +29,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - line: which output sinks it writes with, and as which consumer group it reads. Two jobs side by side have different ones; whoever
       goes on from the transactions that a savepoint left has the same.
     - code: digests of the archives of extractors' code.
+    - spans: partition → first and last offset of telemetry that are to be answered, for a backfill; none: everything.
     - schemas: what the messages are that `rekey` reads (topic "telemetry") and writes (topic "rekeyed", which has `partitions`).
     """
 
@@ -59,6 +60,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upgrade: Upgrade | None = None
     code: tuple[str, ...] = ()
     schemas: tuple[Schema, ...] = ()
+    spans: dict[int, tuple[int, int]] = {}
 
     @property
     def name(self) -> str:

@@ -27,6 +27,8 @@ class Assignment(msgspec.Struct, frozen=True):
     - generation: which of the deployment's jobs this is; each submission but a keeper's has the next one, and none comes back. 0: one of
       before there were any. upgrade: how it takes over another's state.
     - partitions: how many there were at submit, numbers 0 to partitions - 1. 0: not known.
+    - spans: partition → first and last offset that are to be answered; records before only warm devices up, nothing comes of those
+      behind. A partition that is not named is answered as a whole.
     """
 
     namespace: str
@@ -39,3 +41,4 @@ class Assignment(msgspec.Struct, frozen=True):
     generation: int = 0
     upgrade: Upgrade | None = None
     partitions: int = 0
+    spans: dict[int, tuple[int, int]] = {}
