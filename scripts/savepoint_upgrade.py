@@ -35,6 +35,7 @@ from swapstream.scripts.job_operator import JobOperator, job_operator
 from swapstream.scripts.known import known_of
 from swapstream.scripts.lag import Lag
 from swapstream.scripts.new_job import NewJob
+from swapstream.scripts.publish import publish
 from swapstream.scripts.refusal import tell
 from swapstream.scripts.savepoint_files import Saved, Shelf, held_by, new_id
 from swapstream.scripts.settling import behind_now, settle
@@ -58,9 +59,10 @@ def savepoint_upgrade(order: UpgradeOrder, steps: Steps) -> dict[str, Any]:
         intended = intend(order, "savepoint", flink)
         require_slots(flink, intended.after.parallelism, intended.before.parallelism)
         step.result = check(order.environment, intended, order.author)
+        publish(order.environment, order.namespace, intended.parts, order.author)  # nothing runs it yet
     upgrade = SavepointUpgrade(order, steps, flink, deployments, begun(order, intended))
     upgrade.write(intended)
-    return upgrade.run(intended)
+    return upgrade.run(fresh=True)
 
 
 def resume_savepoint(order: UpgradeOrder, steps: Steps, progress: Progress) -> dict[str, Any]:
@@ -68,7 +70,7 @@ def resume_savepoint(order: UpgradeOrder, steps: Steps, progress: Progress) -> d
     if progress.step == "undo":
         return abort_savepoint(order, steps, progress)
     flink, deployments = job_operator(order.environment), Deployments(order.environment)
-    return SavepointUpgrade(order, steps, flink, deployments, progress).run(None)
+    return SavepointUpgrade(order, steps, flink, deployments, progress).run(fresh=False)
 
 
 def abort_savepoint(order: UpgradeOrder, steps: Steps, progress: Progress) -> dict[str, Any]:
@@ -127,12 +129,12 @@ class SavepointUpgrade:
             self.deployments.save(green)
             self.file.save(self.progress)
 
-    def run(self, intended: Intended | None) -> dict[str, Any]:
-        """Raises the reason why it was undone, or why it could not even be undone."""
+    def run(self, fresh: bool) -> dict[str, Any]:
+        """`fresh`: nobody has begun it before. Raises the reason why it was undone, or why it could not even be undone."""
         try:
             whose = (self.environment, self.order.namespace, self.name)
             with Controller(*whose, self.order.author) as controller, closing(self._ledger()) as ledger:
-                job = self._forward(controller, ledger, intended)
+                job = self._forward(controller, ledger, fresh)
         except BaseException as error:
             self._undo(error)
             raise
@@ -158,10 +160,10 @@ class SavepointUpgrade:
 
     # -- the steps
 
-    def _forward(self, controller: Controller, ledger: Ledger, intended: Intended | None) -> NewJob:
+    def _forward(self, controller: Controller, ledger: Ledger, fresh: bool) -> NewJob:
         job = self._new_job()
         if self._todo("prepare"):
-            job = self._prepare(controller, job, intended)
+            job = self._prepare(controller, job if fresh else self._another(job))
         if self._todo("stop"):
             self._stop()
         if self._todo("start"):
@@ -195,12 +197,9 @@ class SavepointUpgrade:
             self._at(self.progress.step, job_id=record.job_id)
         return self._new_job()
 
-    def _prepare(self, controller: Controller, job: NewJob, intended: Intended | None) -> NewJob:
+    def _prepare(self, controller: Controller, job: NewJob) -> NewJob:
         with self.steps.step("prepare the new job") as step:
-            if intended is None:
-                job = self._another(job)
             self._require_epoch(controller)
-            controller.publish(intended.parts if intended else [])
             msgspec.structs.replace(job.told, parameters_end=controller.definitions.position).write(
                 self.deployments.spec(self.name, green=True)
             )

@@ -5,6 +5,7 @@ Sinks of the same line abort, when they start from the savepoint, every transact
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 
 from swapstream.jobs.spec import JobSpec
-from swapstream.models.errors import Conflict
+from swapstream.models.errors import ClusterError, Conflict
 from swapstream.operators.assignment import Upgrade
 from swapstream.scripts.acknowledge import Ledger
 from swapstream.scripts.checkpoints import newest_checkpoint, resumable, retained
@@ -30,6 +31,8 @@ from swapstream.scripts.submission import wait_until_running
 from swapstream.scripts.upgrade_order import UpgradeOrder
 from swapstream.scripts.upgrade_progress import Progress, ProgressFile
 
+AWAY_S = 60.0
+
 
 def undo(order: UpgradeOrder, steps: Steps, flink: JobOperator, deployments: Deployments, progress: Progress) -> dict[str, Any]:
     """Doing it once more finishes it. Raises Conflict where the new job has put out something that stays, ClusterError."""
@@ -45,6 +48,7 @@ class Undoing:
         self.file = ProgressFile(deployments, order.deployment)
 
     def run(self) -> dict[str, Any]:
+        self._await_flink()
         green = self.deployments.find(self.name, green=True)
         if self.progress.step == "promote" or (green and self._answered(green)):
             raise self._too_late()
@@ -61,6 +65,18 @@ class Undoing:
         self.file.remove()
         found = self.deployments.require(self.name)
         return {"undone": True, "job": found.job_id, "generation": found.generation, "savepoint": self.progress.savepoint or None}
+
+    def _await_flink(self) -> None:
+        """A JobManager that has died is back in seconds, and knows no job. Raises ClusterError where it is not."""
+        until = time.monotonic() + AWAY_S
+        while True:
+            try:
+                self.flink.states()
+                return
+            except ClusterError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(1.0)
 
     def _too_late(self) -> Conflict:
         progress = self.progress

@@ -170,11 +170,12 @@ def readings(telemetry: dict[Place, kafka.Record]) -> dict[Place, kafka.Record]:
     return {place: record for place, record in telemetry.items() if not (record.value or b"").startswith(FIRST_BYTE)}
 
 
-def wait_until(met: Callable[[], bool], seconds: float, what: str) -> None:
+def wait_until(met: Callable[[], bool], seconds: float, what: str, every: float = 0.25) -> None:
+    """Ask until it is so, `every` so many seconds."""
     deadline = time.monotonic() + seconds
     while not met():
         assert time.monotonic() < deadline, f"after {seconds:g} s it is not so that {what}"
-        time.sleep(0.25)
+        time.sleep(every)
 
 
 def demo_schema() -> tuple[Path, Schema]:

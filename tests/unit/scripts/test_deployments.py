@@ -74,7 +74,7 @@ def test_a_namespace_whose_name_goes_on_after_a_dot_is_another(deployments, tmp_
 
 def with_green(deployments) -> tuple[Deployment, Deployment]:
     main = Deployment("prod", "a", "detect", 2, generations=7).submitted("1")
-    green = Deployment("prod", "a", "detect", 3, generation=6, line=6, green=True).submitted("2", "file:///s")
+    green = Deployment("prod", "a", "detect", 3, generation=6, line=6, green=True).submitted("2", "file:///s").stopped()
     for one in (main, green):
         deployments.save(one)
         deployments.spec("a", one.green).write_text(str(one.generation))
@@ -88,7 +88,7 @@ def test_a_green_job_stands_beside_and_takes_the_place_of_the_one_before(deploym
     deployments.promote("a")
     [now] = deployments.every()
     assert (now.green, now.parallelism, now.generation, now.generations, now.line) == (False, 3, 6, 7, 6)
-    assert (now.job_ids, now.earlier, now.origin) == (("2",), ("1",), "file:///s")
+    assert (now.job_ids, now.earlier, now.origin, now.desired) == (("2",), ("1",), "file:///s", "running")
     assert deployments.spec("a").read_text() == "6"
 
 

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from swapstream.jobs.spec import JobSpec
-from swapstream.models.errors import Conflict, InvalidSettings, UnknownName
+from swapstream.models.errors import ClusterError, Conflict, InvalidSettings, UnknownName
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Broker, Environment, Flink, JobDefaults
 from swapstream.scripts.flink_cli import FlinkCommandLine
@@ -109,6 +109,17 @@ def test_what_is_written_beside_a_savepoint_is_found_however_its_place_is_writte
     told = Submission(here, PUMPS, None)._told("p", 0, {0: 0}, "exactly_once")
     Shelf(here, "pumps").save(savepoint(path.resolve().as_uri().replace("file://", "file:"), told))
     assert Submission(here, PUMPS, str(path)).restore.saved.told == told
+
+
+def test_state_goes_by_the_names_that_savepoints_shows(here):
+    job, told = "0f" * 16, Submission(here, PUMPS, None)._told("p", 0, {0: 0}, "exactly_once")
+    there = checkpoint(here, job)
+    path = checkpoint(here, "../savepoints/x")
+    Shelf(here, "pumps").save(savepoint(path.as_uri(), told))
+    assert Submission(here, PUMPS, f"{job}/chk-3").restore.uri == there.as_uri()
+    assert Submission(here, PUMPS, "0-1").restore.uri == path.as_uri()
+    with pytest.raises(ClusterError, match="chk-4 is not a complete checkpoint or savepoint"):
+        Submission(here, PUMPS, f"{job}/chk-4")
 
 
 def test_each_submission_is_of_the_next_generation_and_of_the_same_line(here):
