@@ -14,6 +14,7 @@ from swapstream.operators.scores import decode_scores
 from swapstream.scripts import kafka
 from swapstream.scripts.console import say
 from swapstream.scripts.environment import Environment
+from swapstream.scripts.offsets import committed_offsets
 from swapstream.scripts.samples import starts
 from swapstream.scripts.state_file import StateFile
 from swapstream.scripts.topics import admin
@@ -63,7 +64,9 @@ def between(answered: Mapping[int, int], positions: Mapping[int, int]) -> dict[i
 
 def last_answered(environment: Environment, told: JobSpec) -> dict[int, int]:
     """Partition of telemetry → the last offset of a record that a read_committed reader finds scores or features of, among the newest
-    messages."""
+    messages. What a rekey job writes tells no offsets; its group has them, which move when its transactions are committed."""
+    if told.job == "rekey":
+        return {partition: offset - 1 for partition, offset in committed_offsets(environment, told.group).items()}
     found: dict[int, int] = {}
     for topic in (environment.topics.scores.name, environment.topics.features.name):
         for record in kafka.read_to_end(environment, topic, starts(environment, topic, RECENT)):

@@ -58,7 +58,9 @@ def rescale_command(name: str, deployment: str, parallelism: int, why: str, time
 def run(order: UpgradeOrder, mode: str | None, abort: bool, as_json: bool) -> None:
     """Begin, finish or undo an upgrade, and show its steps. Raises SwapstreamError."""
     deployments = Deployments(order.environment)
-    deployments.require(order.deployment)
+    if deployments.require(order.deployment).job == "rekey":
+        raise InvalidSettings(f"{order.full_name} is a rekey job, without a plan: `swapstream cancel` it and run `swapstream rekey` as it "
+                              "is to be; it goes on from its state")  # fmt: skip
     steps = Steps(order.full_name)
     with deployments.upgrading(order.deployment):
         found = ProgressFile(deployments, order.deployment).find()

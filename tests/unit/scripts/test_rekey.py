@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 
-from swapstream.models.errors import ClusterError, InvalidSettings
+from swapstream.models.errors import ClusterError, InvalidSettings, UnknownName
 from swapstream.models.schema import Field, Schema
-from swapstream.scripts import rekey
+from swapstream.scripts import at_risk, rekey, upgrade
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Environment
+from swapstream.scripts.publish import Author
 from swapstream.scripts.rekey import RekeySubmission, check_schemas, check_takes, newest
+from swapstream.scripts.submitted import the_deployment
+from swapstream.scripts.upgrade_order import UpgradeOrder
 
 RAW = Deployment("prod", "rekey-raw", "rekey", 2)
 PUMP = Schema("pump", (Field("x"),), "json")
@@ -85,3 +88,20 @@ def test_settings_that_may_not_be_read_are_believed_to_be_good() -> None:
     check_takes("raw", {}, "keyed", {})
     check_takes("raw", {"max.message.bytes": "1000"}, "keyed", {"max.message.bytes": "1000"})
     check_takes("raw", {"max.message.bytes": "1000"}, "keyed", {})
+
+
+def test_what_it_has_written_is_told_by_its_group(here: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_risk, "committed_offsets", lambda environment, group: {"prod.rekey-raw": {0: 7, 2: 0}}[group])
+    told = RekeySubmission(here, RAW, None, [PUMP], "raw", None)._told("", 0, {0: 5}, "exactly_once")
+    answered = at_risk.last_answered(here, told)
+    assert at_risk.between(answered, {0: 7, 2: 0}) == {}
+    assert at_risk.between(answered, {0: 9, 2: 0}) == {0: (7, 8)}
+
+
+def test_it_is_not_upgraded_and_is_nobodys_default(here: Environment) -> None:
+    Deployments(here).save(RAW.submitted("a" * 32))
+    with pytest.raises(InvalidSettings, match="without a plan"):
+        upgrade.run(UpgradeOrder(here, RAW.name, Author("me")), "savepoint", False, False)
+    with pytest.raises(UnknownName, match="running here: none"):
+        the_deployment(here, None)
+    assert the_deployment(here, RAW.name) == RAW.name
