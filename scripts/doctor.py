@@ -11,8 +11,11 @@ from importlib import metadata
 import click
 import msgspec
 
+from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import SwapstreamError
+from swapstream.scripts.code import lacking
 from swapstream.scripts.console import json_option, show
+from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.findings import Finding, ok, wrong
 from swapstream.scripts.flink_cli import connector_version
@@ -45,6 +48,7 @@ def examine(environment: Environment) -> Iterator[Finding]:
     yield from guarded("java", check_java)
     yield check_packages(metadata.requires("swapstream") or ())
     yield from guarded("connector", check_connector)
+    yield from guarded("code", lambda: code_findings(environment))
     yield from guarded("flink", lambda: list(flink_findings(environment)))
     yield from guarded("broker", lambda: list(broker_findings(environment)))
 
@@ -109,9 +113,23 @@ def check_connector() -> Finding:
     return wrong("connector", f"Kafka connector {version} is not made for Flink {FLINK}", "run ./scripts/setup")
 
 
+def code_findings(environment: Environment) -> list[Finding]:
+    """Of the users' code that jobs here were sent with: it is needed when one is brought back, and when its output is verified."""
+    deployments = Deployments(environment)
+    specs = ((found.full_name, deployments.spec(found.name)) for found in deployments)
+    told = [(name, JobSpec.read(spec).code) for name, spec in specs if spec.is_file()]
+    gone = [wrong("code", f"{name}: {lack}", "`swapstream submit` or `swapstream upgrade` puts it there again")
+            for name, code in told for lack in lacking(environment, code)]
+    sent = {digest for _, code in told for digest in code}
+    return gone or ([ok("code", f"{len(sent)} archives of users' code are where they should be")] if sent else [])
+
+
 def flink_findings(environment: Environment) -> Iterator[Finding]:
     """Raises ClusterError when Flink does not answer."""
     rest = FlinkRest(environment.flink.url)
+    if environment.flink.operator == "kubernetes" and not rest.jobs():
+        yield ok("flink", f"kubectl answers; no job of Swapstream is at {rest.url}")
+        return
     version = rest.version()
     if version.startswith(f"{FLINK}."):
         yield ok("flink", f"Flink {version} at {rest.url}, {rest.overview()['slots-total']} slots")

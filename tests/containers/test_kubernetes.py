@@ -14,6 +14,7 @@ import yaml
 
 from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, InvalidSettings
+from swapstream.scripts.doctor import flink_findings
 from swapstream.scripts.environment import CONF, Environment, Flink, load_environment
 from swapstream.scripts.flink_cli import FlinkCommandLine
 from swapstream.scripts.flink_rest import FlinkRest
@@ -242,6 +243,15 @@ def test_the_line_can_be_typed(jobs, spec, kubectl, tmp_path):
     line = jobs.shell_line(jobs.arguments("detect", tmp_path / "s.json", 3, JOB))
     subprocess.run(["sh", "-c", line], check=True)
     assert jobs.states() == {JOB: "RUNNING"}
+
+
+def test_the_doctor_asks_kubectl_and_the_jobs_there_are(environment, jobs, spec, kubectl, tmp_path):
+    [finding] = flink_findings(environment)
+    assert (finding.state, finding.says) == ("ok", "kubectl answers; no job of Swapstream is at kubernetes://flink")
+    apply(jobs, spec, tmp_path)
+    kubectl.answer("/config", {"flink-version": "2.2.0"})
+    kubectl.answer("/jobmanager/config", [])
+    assert [finding.state for finding in flink_findings(environment)] == ["wrong", "wrong"]
 
 
 def test_the_environment_names_the_operator(tmp_path, environment):
