@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
+import numpy as np
 
 from swapstream.models.errors import InvalidDefinition, OutOfOrder
 from swapstream.operators.arriving import Arrivals
@@ -256,10 +257,21 @@ class Shard:
     def _pass(self, raw: RawFrame, start: int, stop: int) -> list[Emission]:
         """The records from start to stop (exclusive), none of which is a token, by duty."""
         if self.duty == "emit":
-            return self.scoring.score(raw, start, stop)
+            first, last = self._wanted(raw, start, stop)
+            if first > start:
+                self.scoring.follow(raw, start, first)
+            return self.scoring.score(raw, first, last)
         if self.duty == "mute":
             self.scoring.follow(raw, start, stop)
         return []
+
+    def _wanted(self, raw: RawFrame, start: int, stop: int) -> tuple[int, int]:
+        """Which of the records from start to stop (exclusive) are to be answered."""
+        span = self.assignment.spans.get(self.partition)
+        if span is None:
+            return start, stop
+        first, last = np.searchsorted(raw.offsets, [span[0], span[1] + 1]).tolist()
+        return min(max(first, start), stop), max(min(last, stop), start)
 
     def _published(self, time: int) -> list[Emission]:
         """Of snapshots what goes out with a frame."""

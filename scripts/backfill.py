@@ -1,0 +1,180 @@
+"""`swapstream backfill`: a plan over telemetry of before, as a job of its own beside production."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from swapstream.jobs.spec import JobSpec
+from swapstream.models.errors import ClusterError, Conflict
+from swapstream.operators.cut import Cut
+from swapstream.operators.plan_file import load_plan_file
+from swapstream.operators.token import FIRST_BYTE
+from swapstream.scripts import kafka
+from swapstream.scripts.answers_file import write_answers
+from swapstream.scripts.computed import span_of
+from swapstream.scripts.console import json_option, progress, say, show
+from swapstream.scripts.deployments import Deployment, check_name
+from swapstream.scripts.environment import Environment, load_environment
+from swapstream.scripts.flink_rest import ENDED
+from swapstream.scripts.job import cancel
+from swapstream.scripts.offsets import committed_offsets
+from swapstream.scripts.publish import Author, author_of, publish_plan
+from swapstream.scripts.reading import Reading
+from swapstream.scripts.spans import Section, place_of
+from swapstream.scripts.specification import first_spec
+from swapstream.scripts.submission import Submission
+from swapstream.scripts.topics import admin, ensure_topics
+from swapstream.scripts.unanswered import of_frame, of_letter, take
+
+JOB = "detect"
+OUTPUT = ("scores", "features", "anomalies", "dead_letters", "ledger", "snapshots")
+DELIVERY = "exactly_once"
+BEFORE = 5_000
+LOOK = 1.0
+STILL = 6.0
+"""Seconds without progress, after which it may be that there is nothing more to read."""
+
+
+@click.command("backfill")
+@click.option("--plan", "plan_file", required=True, type=click.Path(dir_okay=False), help="Plan file (YAML).")
+@click.option("--from", "start", help="The first record: an offset in each partition, or a time (UTC) as in 2026-01-31T12:00 "
+              "[default: the first that is there].")
+@click.option("--to", "end", help="The last record, likewise [default: the last that is there now].")
+@click.option("--before", type=click.IntRange(0), default=BEFORE, show_default=True,
+              help="Records of each partition before the first that only warm devices up.")
+@click.option("--name", "run", help="Of this run, and of what it writes: topics NAME.scores and so on.  [default: backfill-PLAN]")
+@click.option("--out", type=click.Path(file_okay=False), 
+              help="Write scores to Parquet files by day in this directory, and remove the topics.")
+@click.option("--parallelism", type=click.IntRange(1, 128), help="Subtasks.  [default: the environment's]")
+@click.option("--why", default="", help="The reason, for the definitions that are published.")
+@json_option
+@click.pass_obj
+def backfill_command(name: str, plan_file: str, start: str | None, end: str | None, before: int, run: str | None, out: str | None,
+                     parallelism: int | None, why: str, as_json: bool) -> None:  # fmt: skip
+    """Run `detect` under a plan over a span of past telemetry, at full speed, beside production: its offsets, state, sinks and ledger stay
+    as they are.
+
+    Each record of the span is answered once, up to the last. The job ends by itself; interrupted, it is cancelled.
+    """
+    environment = load_environment(name)
+    plan = load_plan_file(plan_file)
+    called = check_name(run or f"backfill-{plan.name}")
+    wanted = span_of(environment, environment.topics.telemetry.name, place_of(start), place_of(end))
+    own = of_its_own(environment, called)
+    found = Deployment(environment.job.namespace, called, JOB, parallelism or environment.job.parallelism)
+    backfill = Backfill(own, found, sorted(plan.digests), wanted, before)
+    row = backfill.run(plan_file, author_of(environment, why))
+    if out:
+        row["files"] = write_answers(own, called, Path(out))
+        remove_topics(own)
+    say(f"{row['records']:,} records in {row['seconds']:.1f} s")
+    show([row], ["plan", "records", "seconds", "out" if out else "topics"], as_json)
+
+
+def of_its_own(environment: Environment, name: str) -> Environment:
+    """The same environment, where what jobs write goes to topics of this name. Raises Conflict where there are some already."""
+    topics = {role: msgspec.structs.replace(getattr(environment.topics, role), name=f"{name}.{role.replace('_', '-')}") for role in OUTPUT}
+    with admin(environment) as client:
+        there = sorted({topic.name for topic in topics.values()} & set(client.list_topics()))
+    if there:
+        raise Conflict(f"topic {there[0]} is there already; choose another --name, or remove what that run wrote")
+    return msgspec.structs.replace(environment, topics=msgspec.structs.replace(environment.topics, **topics))
+
+
+def remove_topics(own: Environment) -> None:
+    with admin(own) as client:
+        client.delete_topics([getattr(own.topics, role).name for role in OUTPUT])
+
+
+class Backfill(Submission):
+    """A span about to be answered. `environment`: with topics of its own. Methods raise SwapstreamError."""
+
+    def __init__(
+        self, environment: Environment, deployment: Deployment, code: list[str], wanted: Mapping[int, Section], before: int
+    ) -> None:
+        super().__init__(environment, deployment, None, code)
+        self.spans = {partition: (one.span.first, one.span.last) for partition, one in wanted.items()}
+        self.begins = {partition: max(one.beginning, one.span.first - before) for partition, one in wanted.items()}
+
+    def run(self, plan_file: str, author: Author) -> dict[str, Any]:
+        """Answer all of it; the job is gone afterwards, however that ends."""
+        began = time.monotonic()
+        ensure_topics(self.environment)
+        try:
+            with self.deployments.lock(self.deployment.name):
+                self._check()
+                plan, definitions = publish_plan(self.environment, self.deployment.namespace, plan_file, author)
+                told = self._told(plan.digest, definitions.position, self.begins, DELIVERY)
+                self._go(told)
+            self._wait_for_all(told)
+            cancel(self.environment, self.deployment.name)
+        except BaseException:
+            self._give_up()
+            raise
+        finally:
+            self.deployments.remove(self.deployment.name)
+        records = sum(max(0, last + 1 - first) for first, last in self.spans.values())
+        return {"plan": plan.name, "plan_digest": plan.digest, "records": records, "seconds": round(time.monotonic() - began, 1),
+                "topics": ", ".join(getattr(self.environment.topics, role).name for role in OUTPUT), "spans": self.spans}  # fmt: skip
+
+    def _give_up(self) -> None:
+        """Nothing of it may stay: what it wrote is of no use to anybody."""
+        if self.deployments.find(self.deployment.name):
+            cancel(self.environment, self.deployment.name)
+        remove_topics(self.environment)
+
+    def _told(self, plan: str, end: int, offsets: dict[int, int], delivery: Any) -> JobSpec:
+        told = first_spec(self.environment, self.deployment, plan, end, offsets, delivery, self.code)
+        return msgspec.structs.replace(told, spans=self.spans, snapshot_every_ms=0)
+
+    def _wait_for_all(self, told: JobSpec) -> None:
+        """Until every record of the span is answered, and that is committed."""
+        todo = {partition: last + 1 - self.begins[partition] for partition, (first, last) in self.spans.items() if last >= first}
+        with progress() as bar:
+            task = bar.add_task(f"answering as {self.deployment.name}", total=sum(todo.values()))
+            done, since = -1, time.monotonic()
+            while True:
+                self._look()
+                read = committed_offsets(self.environment, told.group)
+                now = sum(min(count, max(0, read.get(partition, 0) - self.begins[partition])) for partition, count in todo.items())
+                bar.update(task, completed=now)
+                if now > done:
+                    done, since = now, time.monotonic()
+                # Offsets have holes: the last ones may be no records, and never be read.
+                if (now == sum(todo.values()) or time.monotonic() - since > STILL) and not self._unanswered(todo):
+                    bar.update(task, completed=sum(todo.values()))
+                    return
+                time.sleep(LOOK)
+
+    def _look(self) -> None:
+        state = self.flink.state(self.job_id)
+        if state in ENDED:
+            raise ClusterError(f"job {self.job_id} is {state}: {self.flink.rest.exception(self.job_id) or 'somebody ended it'}")
+
+    def _unanswered(self, partitions: Mapping[int, int]) -> bool:
+        """Whether some record of the span is in no output yet: the job has read it, and may not have done with it. Records are answered in
+        their order, so it is the last ones."""
+        topics = self.environment.topics
+        answered: dict[int, int] = {}
+        whole = Cut(self.deployment.namespace, self.deployment.name, 0, "", topics.telemetry.name,
+                    {partition: self.spans[partition][1] + 1 for partition in partitions})
+        for topic, read in ((topics.scores, of_frame), (topics.features, of_frame), (topics.dead_letters, of_letter)):
+            take(answered, whole, (read(record.value or b"", whole) for record in kafka.read_to_end(self.environment, topic.name)))
+        return any(self._more(partition, max(answered.get(partition, -1) + 1, self.spans[partition][0])) for partition in partitions)
+
+    def _more(self, partition: int, first: int) -> bool:
+        """Whether there is a reading in the rest of a partition's span, from an offset on."""
+        last = self.spans[partition][1]
+        with Reading(self.environment, self.environment.topics.telemetry.name, {partition: first}, {partition}) as reading:
+            for record in iter(reading.next, None):
+                if record.offset > last:
+                    return False
+                if not (record.value or b"").startswith(FIRST_BYTE):
+                    return True
+        return False
