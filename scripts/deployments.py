@@ -131,6 +131,12 @@ class Deployments:
                 self.spec(name, green=True).replace(self.spec(name))
             self.path(name, ".green.json").unlink()
 
+    def remove(self, name: str) -> None:
+        """Forget a deployment that was for one run."""
+        with self.lock(name):
+            self.path(name, ".json").unlink(missing_ok=True)
+            self.spec(name).unlink(missing_ok=True)
+
     def drop_green(self, name: str) -> None:
         """Forget the green job; nobody brings it back then."""
         with self.lock(name):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from swapstream.operators.wire import check_version
 VERSION = 1
 ABOUT = "_export.json"
 DAY = 86_400_000_000
+Names = np.ndarray[Any, np.dtype[np.object_]]
 AT_ONCE = 100_000
 """Rows of a row group, more or less."""
 
@@ -80,11 +81,11 @@ class About(msgspec.Struct, frozen=True):
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """What the deciding model said of n readings: NaN, "" and False where nobody scored them."""
+    """What the deciding model, by its name:version, said of n readings: NaN, "" and False where nobody scored them."""
 
     scores: Float64
     thresholds: Float64
-    models: Sequence[str]
+    models: Names
     anomalous: Bool
 
 
@@ -98,14 +99,15 @@ def table_of(batch: Batch, topic: str, labels: tuple[Bool, Bool], answers: Answe
     n, (there, anomalous) = len(batch), labels
     unscored = ~np.isfinite(answers.scores)
     own: dict[str, Any] = {
-        "topic": [topic] * n, "partition": np.full(n, batch.partition), "offset": batch.offsets, "index": batch.index,
+        "topic": pyarrow.repeat(pyarrow.scalar(topic), n), "partition": np.full(n, batch.partition), "offset": batch.offsets,
+        "index": batch.index,
         "device": pyarrow.array(batch.devices, pyarrow.string()).take(pyarrow.array(batch.device)), "time": batch.times,
         "warming": batch.warming, "label": pyarrow.array(anomalous, mask=~there),
         "score": pyarrow.array(answers.scores, mask=unscored), "threshold": pyarrow.array(answers.thresholds, mask=unscored),
         "anomalous": pyarrow.array(answers.anomalous, mask=unscored),
         "model": pyarrow.array(answers.models, pyarrow.string(), mask=unscored),
     }  # fmt: skip
-    arrays = {name: pyarrow.array(own[name]).cast(kind) for name, kind in OWN.items()}
+    arrays = {name: (one if isinstance(one := own[name], pyarrow.Array) else pyarrow.array(one)).cast(kind) for name, kind in OWN.items()}
     features = {column_of(name): batch.features[:, place] for place, name in enumerate(batch.made.features)}
     return pyarrow.table(arrays | {name: np.ascontiguousarray(array) for name, array in features.items()})
 
@@ -158,6 +160,12 @@ class Writer:
         (self._folder / ABOUT).write_bytes(msgspec.json.format(msgspec.json.encode(made)) + b"\n")
         self._folder.rename(self.target)
         return made
+
+    def finish_alone(self) -> int:
+        """The same of files that nothing is said of. Returns how many there are."""
+        self._close()
+        self._folder.rename(self.target)
+        return len(self.files)
 
     def _flush(self) -> None:
         if not self._waiting:
@@ -212,7 +220,7 @@ def digest_of(path: Path) -> str:
 
 def unscored(n: int) -> Answers:
     """Of n readings that nobody scored."""
-    return Answers(np.full(n, np.nan), np.full(n, np.nan), [""] * n, np.zeros(n, np.bool_))
+    return Answers(np.full(n, np.nan), np.full(n, np.nan), np.full(n, "", np.object_), np.zeros(n, np.bool_))
 
 
 def counted(slices: Mapping[int, list[Int64]]) -> tuple[Slice, ...]:

@@ -66,6 +66,7 @@ SECTIONS = {
         Line("anomalies", "follow", "Show anomalies as they arrive"),
         Line("scores", "follow", "Show scores as they arrive"),
         Line("verify", "verify", "Compute again what came out, and compare"),
+        Line("backfill", "backfill", "Run a plan over telemetry of before, as a job of its own"),
         Line("compare", "compare", "Run two plans over telemetry of before"),
         Line("replay", "replay", "Do again, here, what was done, and show how it came about"),
     ],
