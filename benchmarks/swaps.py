@@ -42,12 +42,12 @@ TOPICS = {"telemetry": {"name": "telemetry", "partitions": PARTITIONS},
 @click.option("--at-once", default=1, show_default=True, type=click.IntRange(1), help="At full load: large models prepared at once.")
 @click.option("--restarts", default=3, show_default=True, type=click.IntRange(0), help="Changes by stop-with-savepoint and restart.")
 @click.option("--polls", default=10, show_default=True, type=click.IntRange(0), help="Changes by polling refresh.")
-@click.option("--frame-ms", type=click.IntRange(1), help="How long a frame collects.  [default: the environment's]")
+@click.option("--frame-ms", default=20, show_default=True, type=click.IntRange(1), help="How long a frame collects.")
 @report.options
-def main(frame_ms: int | None, json_file: Path | None, plot: Path | None, keep: bool, **size: Any) -> None:
+def main(frame_ms: int, json_file: Path | None, plot: Path | None, keep: bool, **size: Any) -> None:
     """Measure; exits with 1 when a goal is missed. Exactly once; the reader whose latency is measured reads uncommitted."""
-    wanted, job = Size(**size), {"frame_ms": frame_ms} if frame_ms else {}
-    with directory(keep) as path, cluster(path, topics=TOPICS, job=job) as environment:
+    wanted = Size(**size)
+    with directory(keep) as path, cluster(path, topics=TOPICS, job={"frame_ms": frame_ms}) as environment:
         found, heard = measured(environment, path, wanted)
         frames = environment.job.pace(environment.job.delivery)
     tables(found, wanted, frames)
