@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from statistics import fmean
 
 import msgspec
 import numpy as np
@@ -107,7 +108,7 @@ def load(appended: Int64, total: Int64, begin: float, end: float, busy: Spans) -
     counted = [(span, near) for span, near in zip(spans, beside, strict=True) if len(near) == 2]
     seconds = np.array([(b - a) / 1000 for (a, b), _ in counted])
     preparing = [rate(appended, total, span) for span, _ in counted]
-    plain = [np.mean([rate(appended, total, gap) for gap in near]) for _, near in counted]
+    plain = [fmean(rate(appended, total, gap) for gap in near) for _, near in counted]
     rested = {gap for _, near in counted for gap in near}
     return Load(mean(plain, seconds), mean(preparing, seconds), sum(b - a for a, b in rested) / 1000, float(seconds.sum()))
 
