@@ -39,12 +39,19 @@ class Scoring:
         self._outline: Outline | None = None
 
     def activate(self, pipeline: Pipeline, epoch: int) -> None:
-        """Go on under another plan; state of extractors that stay the same is carried over. Raises InvalidDefinition."""
+        """Go on under another plan; state of extractors that stay the same is carried over.
+
+        What this job has run must go on, so state whose migration fails begins anew. Of what another job left, it raises InvalidDefinition.
+        """
         if self.tables is None or self._outline is None:
             self.tables = Tables.new(pipeline)
         else:
-            self.tables = self.tables.carried(self._outline, pipeline)
+            self.tables = self.tables.carried(self._outline, pipeline, lose=self.pipeline is not None)
         self._under(pipeline, epoch)
+
+    def unfit(self, pipeline: Pipeline) -> str:
+        """Why the state of devices could not go on under a plan, "" where it could."""
+        return self.tables.unfit(self._outline, pipeline) if self.tables and self._outline else ""
 
     def restore(self, pipeline: Pipeline, epoch: int, chains: dict[str, Chain], entries: Mapping[str, bytes]) -> None:
         """Take over what was written. Raises InvalidDefinition."""

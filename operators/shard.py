@@ -362,9 +362,16 @@ class Shard:
     def _answer(self) -> list[Emission]:
         """What is known by now of the plans that prepare tokens ask for."""
         return [
-            self.reporter.judged(ANSWERS[verdict.action], verdict, one.offset, one.time, took_ms=took_ms)
+            self.reporter.judged(ANSWERS[(found := self._tried(verdict)).action], found, one.offset, one.time, took_ms=took_ms)
             for one, verdict, took_ms in self.preparing.answers(self._standing())
         ]
+
+    def _tried(self, verdict: Verdict) -> Verdict:
+        """A plan that devices' state can't go on under is refused while that costs nothing."""
+        if verdict.action != "take" or verdict.token is None:
+            return verdict
+        reason = self.scoring.unfit(self.pipelines.get(verdict.token.plan))
+        return msgspec.structs.replace(verdict, action="refuse", reason=reason) if reason else verdict
 
     def _row(self, event: str, verdict: Verdict, raw: RawFrame, index: int, **told: object) -> Emission:
         """A row about the token that is this record."""

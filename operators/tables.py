@@ -48,17 +48,26 @@ class Tables:
     def new(cls, pipeline: Pipeline) -> Tables:
         return cls({name: part.new_table() for name, part in pipeline.inputs.items()})
 
-    def carried(self, before: Outline, after: Pipeline) -> Tables:
+    def unfit(self, before: Outline, after: Pipeline) -> str:
+        """Why `carried` would fail, as a few devices show, "" where it would not. Changes nothing."""
+        left, reasons = dict(self._tables), list[str]()
+        for part in sorted(after.inputs.values(), key=lambda one: one.schema.name not in left):
+            source = _source(part, before, left, after)
+            if source:
+                reasons.append(part.extractor.unfit(left.pop(source)))
+        return next(filter(None, reasons), "")
+
+    def carried(self, before: Outline, after: Pipeline, lose: bool = False) -> Tables:
         """For a swap: the devices of a schema go on under a schema of the same name or else of the same type; the state of
         extractors that stay the same is carried over, an older SCHEMA_VERSION migrated. This one is used up.
 
-        Raises InvalidDefinition where that fails.
+        Raises InvalidDefinition where that fails; with `lose` that state begins anew.
         """
         left, found = dict(self._tables), {}
         for part in sorted(after.inputs.values(), key=lambda one: one.schema.name not in left):
             source = _source(part, before, left, after)
             table = left.pop(source) if source else None
-            found[part.schema.name] = part.extractor.carry(table) if table is not None else part.new_table()
+            found[part.schema.name] = part.extractor.carry(table, lose) if table is not None else part.new_table()
             if source != part.schema.name:
                 found[part.schema.name].needs_rebase = True
         made = Tables({name: found[name] for name in after.inputs})

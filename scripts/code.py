@@ -43,6 +43,18 @@ def shipped(environment: Environment, digests: Iterable[str]) -> list[str]:
     return found
 
 
+def lacking(environment: Environment, digests: Iterable[str]) -> list[str]:
+    """What of these archives is not where `ship` puts it, in words. Raises Unavailable."""
+    found = []
+    for digest in digests:
+        name = f"code-{digest}.zip"
+        if not (environment.jobs / "code" / name).is_file():
+            found.append(f"{environment.jobs / 'code' / name} is gone, which flink run sends along")
+        if _stored(environment.store, digest) is None:
+            found.append(f"store {environment.store} has no {place(name)}, which verify needs")
+    return found
+
+
 def keep(environment: Environment, archive: Archive) -> None:
     """Put it into the store, once. Raises Unavailable."""
     folder(environment.store).put(place(archive.name), archive.encode())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 
 import msgspec
 import numpy as np
@@ -16,11 +17,15 @@ from swapstream.operators.device_store import read_table
 from swapstream.operators.devices import DeviceTable
 from swapstream.operators.extractors import readings
 from swapstream.operators.extractors.base import Extractor, State
-from swapstream.operators.extractors.rounds import rounds_of
+from swapstream.operators.extractors.past import Past
+from swapstream.operators.extractors.rounds import Rounds, rounds_of
 from swapstream.operators.extractors.spec import Spec, canonical, parse_spec, settings_of
 from swapstream.operators.frame import Bool, Float64, Frame, Int64
 from swapstream.operators.layout import Layout, Part
 from swapstream.operators.retention import DEFAULT_RETENTION, Retention
+
+TRIED = 64
+"""Devices that a migration is tried on."""
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -37,13 +42,29 @@ class Member(msgspec.Struct, frozen=True):
         """Its columns of a table's or a frame's, under the names that it knows."""
         return {column: state[f"{self.part.key}.{column}"] for column in self.part.columns}
 
+    def alone(self, values: Float64, times: Int64) -> tuple[Float64, Bool]:
+        """Features and warming of the readings of a frame, where no extractor of the composite has state. Raises InvalidPlan."""
+        return self._given(lambda: self.extractor.step(values[:, self.places], times, {})[:2], len(values))
 
-    def given(self, features: Float64, warming: Bool, n: int) -> tuple[Float64, Bool]:
-        """What it gave for n readings. Raises InvalidPlan where that is not as many features as it names, and one flag, each."""
-        shapes = getattr(features, "shape", None), getattr(warming, "shape", None)
-        if shapes != ((n, self.width), (n,)) or (features.dtype, warming.dtype) != (np.float64, np.bool_):
+    def run(self, values: Float64, times: Int64, rounds: Rounds, state: State, past: Past | None) -> tuple[Float64, Bool]:
+        """The same in the order of `rounds`; changes its part of `state`. Raises InvalidPlan."""
+        if past is not None and self.kept is not None:
+            looked_at = past.of(self.kept)
+            return self._given(lambda: self.extractor.over(looked_at), len(values))
+        columns = self.columns(state)
+        return self._given(lambda: self.extractor.run(values[:, self.places], times, rounds, columns), len(values))
+
+    def _given(self, extract: Callable[[], tuple[Float64, Bool]], n: int) -> tuple[Float64, Bool]:
+        """Of n readings, as many features as it names and one flag each; whatever its code raises becomes one line."""
+        name = self.extractor.NAME
+        try:
+            features, warming = extract()
+            shapes, kinds = (features.shape, warming.shape), (features.dtype, warming.dtype)
+        except Exception as error:
+            raise InvalidPlan(f"extractor {name!r} fails: {type(error).__name__}: {' '.join(str(error).split())}") from error
+        if shapes != ((n, self.width), (n,)) or kinds != (np.float64, np.bool_):
             raise InvalidPlan(
-                f"extractor {self.extractor.NAME!r} gave {_text_of(features)} as features and {_text_of(warming)} as warming; "
+                f"extractor {name!r} gave {kinds[0]}{list(shapes[0])} as features and {kinds[1]}{list(shapes[1])} as warming; "
                 f"float64[{n}, {self.width}] and bool[{n}] are wanted"
             )
         return features, warming
@@ -114,15 +135,25 @@ class Composite:
         table.retain(self.retention)
         return self._adapt(table, strict=True)
 
-    def carry(self, table: DeviceTable) -> DeviceTable:
+    def unfit(self, table: DeviceTable) -> str:
+        """Why `carry` would fail, as a few devices of the table show, "" where it would not. Changes nothing."""
+        try:
+            for member in self.members:
+                _migrated(member, table, TRIED)
+        except InvalidDefinition as error:
+            return str(error)
+        return ""
+
+    def carry(self, table: DeviceTable, lose: bool = False) -> DeviceTable:
         """For a swap: a table with the devices of another composite's, which is used up.
 
         State of extractors whose settings and fields are the same goes on, and so do the last readings of fields that both look back
         at. State that this composite has no use for is kept as it is until the next swap that changes extractors, and goes on from
-        there if that one wants it. What is in neither starts anew, so its devices are warming.
+        there if that one wants it. What is in neither starts anew, so its devices are warming; with `lose` also what `migrate` fails on,
+        which else raises InvalidDefinition.
         """
         table.retain(self.retention)
-        return self._adapt(table, strict=False)
+        return self._adapt(table, strict=False, lose=lose)
 
     def open_to(self, private: Collection[str]) -> list[int]:
         """The places of the features into which none of these fields has gone."""
@@ -137,21 +168,13 @@ class Composite:
         if len(frame) == 0:
             return np.empty((0, len(self.features))), np.zeros(0, bool)
         if self.stateless:
-            parts = [m.given(*m.extractor.step(frame.values[:, m.places], frame.times, {})[:2], len(frame)) for m in self.members]
+            parts = [member.alone(frame.values, frame.times) for member in self.members]
             return parts[0] if len(parts) == 1 else self._join(parts, slice(None), len(frame))
         rounds = rounds_of(table.slots(frame.devices, frame.timestamps))
         state = table.state(rounds.slots)
         values, times = frame.values[rounds.order], frame.times[rounds.order]
         past = readings.past_of(table, values[:, self._kept], rounds, state) if self.readings else None
-        parts = [
-            m.given(
-                *m.extractor.run(values[:, m.places], times, rounds, m.columns(state))
-                if past is None or m.kept is None
-                else m.extractor.over(past.of(m.kept)),
-                len(frame),
-            )
-            for m in self.members
-        ]
+        parts = [member.run(values, times, rounds, state, past) for member in self.members]
         if past:
             past.keep()
         table.keep(rounds.slots, state)
@@ -166,12 +189,17 @@ class Composite:
             first += found.shape[1]
         return features, warming
 
-    def _adapt(self, table: DeviceTable, strict: bool) -> DeviceTable:
+    def _adapt(self, table: DeviceTable, strict: bool, lose: bool = False) -> DeviceTable:
         if table.layout.parts == self.layout.parts:
             return table
         if strict and len(table.layout.parts) != len(self.layout.parts):
             raise _foreign(self.layout, table.layout)
-        migrated = {member.part.key: state for member in self.members if (state := _migrated(member, table)) is not None}
+        migrated = {}
+        for member in self.members:
+            with suppress(InvalidDefinition) if lose else nullcontext():
+                state = _migrated(member, table)
+                if state is not None:
+                    migrated[member.part.key] = state
         for part in self.layout.parts if strict else ():
             if part.key not in migrated and not goes_on(part, table.layout):
                 raise _foreign(self.layout, table.layout)
@@ -212,16 +240,17 @@ def _keys(extractors: tuple[Extractor, ...]) -> list[str]:
     return keys
 
 
-def _migrated(member: Member, table: DeviceTable) -> State | None:
+def _migrated(member: Member, table: DeviceTable, most: int | None = None) -> State | None:
     """A member's columns [slots, width] out of those of an older schema version in a table; None where that has none, or those it
-    wants."""
+    wants. `most`: of so many slots only."""
     ours, known = member.part, (*table.layout.parts, *table.layout.kept)
     older = next((part for part in known if (part.name, part.settings) == (ours.name, ours.settings)
                   and part.schema_version < ours.schema_version), None)
     if older is None or any(ours.means(part) for part in known):
         return None
     arrays = table.arrays()
-    columns = {column: arrays[f"{older.key}.{column}"][: len(table.names)] for column in older.columns}
+    slots = len(table.names) if most is None else min(most, len(table.names))
+    columns = {column: arrays[f"{older.key}.{column}"][:slots].copy() for column in older.columns}
     return _migrate(member, older.schema_version, columns)
 
 
@@ -247,7 +276,3 @@ def _foreign(wanted: Layout, found: Layout) -> InvalidDefinition:
 
 def _text(layout: Layout) -> str:
     return " + ".join(f"{p.name} {p.settings} schema {p.schema_version}" for p in layout.parts) or "none"
-
-
-def _text_of(array: object) -> str:
-    return f"{array.dtype}{list(array.shape)}" if isinstance(array, np.ndarray) else type(array).__name__

@@ -108,7 +108,7 @@ def test_a_plan_file_whose_code_does_not_have_what_it_names_is_refused(tmp_path:
 @pytest.mark.parametrize(("more", "message"), [
     ("\n    def step(self, values, times, state):\n        return values[0], times > 0, state",
      r"extractor 'times' gave float64\[\d+\] as features and bool\[\d+\] as warming; float64\[\d+, 2\] and bool\[\d+\] are wanted"),
-    ("\n    def step(self, values, times, state):\n        raise KeyError('x')", "extractor 'times' fails on a trial: KeyError: 'x'"),
+    ("\n    def step(self, values, times, state):\n        raise KeyError('x')", "extractor 'times' fails: KeyError: 'x'"),
     ("\n    def step(self, values, times, state):\n        return values, times, state", "and int64.* as warming"),
 ])
 def test_code_that_can_not_take_records_is_no_plan(more: str, message: str) -> None:
@@ -223,6 +223,43 @@ def test_where_there_is_no_such_code_a_prepare_token_is_refused_and_a_swap_token
     register(TWO)
     worker.time = 2.0
     assert plans(worker.shard.on_timer()) == [("second", 1, 3)]
+
+
+MIGRATING = """
+    SCHEMA_VERSION = 2
+
+    def migrate(self, version, columns):
+        return {result}
+"""
+
+
+@pytest.mark.parametrize(("result", "reason"), [
+    ("columns['none']", "migrate from schema version 1 to 2: KeyError: 'none'"),
+    ("{}", "gave {} for 1 devices; allowed are columns of width {'count': 1}"),
+    ("{'count': columns['count'][:, 0]}", "gave {'count': (1,)} for 1 devices"),
+])
+def test_a_plan_whose_migration_fails_is_refused_and_one_that_begins_all_the_same_begins_anew(result: str, reason: str) -> None:
+    first, second = own("first", ONE, champion="a:1"), own("second", archive(2, MIGRATING.replace("{result}", result)), champion="a:1")
+    worker = running(first, second)
+    end = worker.parameters.end
+    out = worker.shard.on_frame(frame([reading(), reading(), reading(), token(1, second.digest, end, kind="prepare")]))
+    (row,) = ledger(out)
+    assert row["event"] == "refused"
+    assert reason in row["reason"]
+    out = worker.shard.on_frame(frame([token(1, second.digest, end), reading()], first=4))
+    assert plans(out) == [("second", 1, 5)]
+    assert [bool(flag) for one in out if one.role == "scores" for flag in decode_scores(one.value).warming] == [True]
+
+
+def test_a_plan_whose_migration_works_is_prepared_and_goes_on() -> None:
+    good = archive(2, MIGRATING.replace("{result}", "{'count': columns['count']}"))
+    first, second = own("first", ONE, champion="a:1"), own("second", good, champion="a:1")
+    worker = running(first, second)
+    end = worker.parameters.end
+    payloads = [reading(), reading(), token(1, second.digest, end, kind="prepare"), token(1, second.digest, end), reading()]
+    out = worker.shard.on_frame(frame(payloads))
+    assert [row["event"] for row in ledger(out)] == ["prepared", "activated"]
+    assert [bool(flag) for one in out if one.role == "scores" for flag in decode_scores(one.value).warming] == [True, False, False]
 
 
 def test_a_job_whose_own_code_is_not_here_holds_from_the_start() -> None:
