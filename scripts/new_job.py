@@ -76,10 +76,12 @@ class NewJob:
     # -- what its shards say
 
     def entered(self, ledger: Iterable[Row | None], partitions: Iterable[int], seconds: float) -> None:
-        """Return when each shard has taken over its state, and holds."""
+        """Return when each shard has taken over its state, and holds. A job that was given none would say the same."""
         what = "have not taken over their state"
         for _ in self._each(ledger, set(partitions), lambda row: row.get("event") in ("restored", "activated"), seconds, what):
             pass
+        if not self.flink.rest.checkpoints(self.job_id).get("latest", {}).get("restored"):
+            raise ClusterError(f"the new job {self.job_id} has begun without state")
 
     def activated(self, ledger: Iterable[Row | None], partitions: Iterable[int], cut: Cut, seconds: float) -> None:
         """Return when each shard has begun the plan of a cut."""

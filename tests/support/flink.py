@@ -41,6 +41,7 @@ class FakeRest:
         self.failures: dict[str, str] = {}
         self.restarted: dict[str, int] = {}
         self.saving: list[bool] = []
+        self.restored: dict[str, str] | None = {"external_path": "file:/savepoint-1"}
 
     def overview(self) -> dict[str, int]:
         return {"slots-available": self.flink.slots, "slots-total": 4}

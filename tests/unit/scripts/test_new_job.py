@@ -71,6 +71,12 @@ def test_each_shard_of_this_generation_must_say_that_it_has_its_state(job):
         job.entered([row("restored", 0), *others], range(2), 0)
 
 
+def test_a_job_that_was_given_no_state_is_found_out(job, flink):
+    flink.rest.restored = None
+    with pytest.raises(ClusterError, match="the new job new has begun without state"):
+        job.entered([row("restored", 0), row("restored", 1)], range(2), 5)
+
+
 def test_each_shard_must_begin_the_plan_of_the_cut(job):
     job.activated([row("activated", 0, epoch=3), row("activated", 1, epoch=4), row("activated", 0, epoch=4)], range(2), CUT, 5)
     with pytest.raises(ClusterError, match=r"shard 1 of the new job rejected epoch 4: no such model"):
