@@ -151,6 +151,8 @@ class SavepointUpgrade:
             tell(self.environment, self.order.namespace, self.name, self.order.author.who, f"upgrade given up: {reason}")
         try:
             undo(self.order, self.steps, self.flink, self.deployments, self.progress)
+        except Conflict as stays:
+            raise ClusterError(f"{reason}; {stays}") from error
         except SwapstreamError as second:
             raise ClusterError(f"{reason}; undoing the upgrade failed: {second}; run `swapstream upgrade {self.name} --abort`") from error
 
