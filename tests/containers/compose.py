@@ -89,7 +89,6 @@ class Compose:
             if not folder.exists():
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 subprocess.run(["cp", "-a", there, folder], check=True) if there.exists() else folder.mkdir()
-            there.mkdir(parents=True, exist_ok=True)
             yield folder, inside
 
     def stop(self) -> None:

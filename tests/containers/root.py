@@ -29,6 +29,7 @@ root=$1 user=$2 directory=$3
 hostname "$4"
 shift 4
 while [ "$1" != -- ]; do
+    mkdir -p "$root$2"
     mount --bind "$1" "$root$2"
     shift 2
 done
