@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -53,7 +54,7 @@ def handover_upgrade(order: UpgradeOrder, steps: Steps) -> dict[str, Any]:
     flink = job_operator(order.environment)
     with told(order, "upgrade refused"), steps.step("check") as step:
         intended = intend(order, "handover", flink)
-        require_knowing(intended)
+        require_knowing(Deployments(order.environment).spec(order.deployment))
         require_slots(flink, intended.after.parallelism)
         step.result = check(order.environment, intended, order.author)
     handover = Handover(order, steps, flink, begun(order, intended))
@@ -77,10 +78,11 @@ def abort_handover(order: UpgradeOrder, steps: Steps, progress: Progress) -> dic
     return handover.undo()
 
 
-def require_knowing(intended: Intended) -> None:
-    """Raises Rejected: a job of an earlier release would take the tokens for something it does not know, and go on answering."""
-    if not intended.before.generation:
-        raise Rejected(f"{intended.before.name} was submitted by an earlier release, whose jobs know no handovers: use --mode savepoint")
+def require_knowing(told: Path) -> None:
+    """Raises Rejected: a job of an earlier release would not know what the tokens are, and go on answering. What jobs were told then says
+    nothing of generations."""
+    if "generation" not in msgspec.json.decode(told.read_bytes()):
+        raise Rejected(f"{told}: the job was submitted by an earlier release, whose jobs know no handovers: use --mode savepoint")
 
 
 def begun(order: UpgradeOrder, intended: Intended) -> Progress:

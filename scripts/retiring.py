@@ -50,10 +50,11 @@ class Retirement:
         partition = row.get("partition")
         if partition not in self.rows or not addressed(row, self.cut.namespace, self.cut.deployment):
             return
-        if row.get("event") == "retired" and row.get("generation") == self.cut.predecessor:
+        event, generation = row.get("event"), row.get("generation") or 0
+        if (event, generation) == ("retired", self.cut.predecessor):
             self.retired[partition] = Execution(row.get("job") or "", row.get("attempt") or 0)
             self._since(partition, "retired_s", row)
-        elif (row.get("event"), row.get("generation"), row.get("epoch")) == ("activated", self.cut.successor, self.cut.epoch):
+        elif (event, generation, row.get("epoch")) == ("activated", self.cut.successor, self.cut.epoch):
             self.begun.add(partition)
             self._since(partition, "activated_s", row)
             self.rows[partition]["pause_ms"] = row.get("took_ms")
