@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from swapstream.jobs.spec import MAX_PARALLELISM, JobSpec, check_restorable
-from swapstream.models.errors import ClusterError, InvalidSettings, Rejected
+from swapstream.models.errors import InvalidSettings, Rejected
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Plan
@@ -22,7 +22,7 @@ from swapstream.scripts.publish import Author, Part, read_definitions, stated
 from swapstream.scripts.quality import Here
 from swapstream.scripts.quality import require as require_quality
 from swapstream.scripts.state_check import check_state
-from swapstream.scripts.state_file import StateFile, read_state
+from swapstream.scripts.state_file import StateFile, read_newest
 
 
 class Intended(msgspec.Struct, frozen=True):
@@ -83,17 +83,11 @@ def check_operators(environment: Environment, found: Deployment, after: JobSpec)
 
 
 def _newest_state(environment: Environment, found: Deployment, after: JobSpec) -> StateFile | None:
-    """Flink deletes checkpoints while newer ones are made: what is gone by now is looked for once more."""
-    for last in (False, True):
+    def newest() -> str | None:
         path = newest_checkpoint(environment.checkpoints, found.job_ids)
-        if path is None:
-            return None
-        try:
-            return read_state(path.as_uri(), after.topics["telemetry"])
-        except ClusterError:
-            if last:
-                raise
-    return None
+        return path.as_uri() if path else None
+
+    return read_newest(newest, after.topics["telemetry"]) if newest() else None
 
 
 def with_parts(environment: Environment, namespace: str, parts: Sequence[Part], author: Author) -> Definitions:

@@ -87,6 +87,7 @@ def cancel_command(name: str, deployment: str) -> None:
 def cancel(environment: Environment, deployment: str) -> Deployment:
     """Stop a deployment's job and keep it stopped. Raises UnknownName, Conflict, ClusterError."""
     deployments, flink = Deployments(environment), job_operator(environment)
+    ProgressFile(deployments, deployment).refuse_any()  # at once: what starts a job holds the lock for seconds
     with deployments.lock(deployment):
         found = deployments.require(deployment)
         ProgressFile(deployments, deployment).refuse_any()

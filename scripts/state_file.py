@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from swapstream.scripts.flink_classes import flink_classes
 
 SMALL = 1024 * 1024
 """Bytes of an operator's own state that are looked into: those of sources and sinks are far fewer."""
+TRIES = 10
 SINK, SOURCE = "output-sink", "telemetry-source"
 COMMITTER = "Sink Committer: "
 """What Flink puts before a sink's uid, for the part of it that commits."""
@@ -68,6 +69,23 @@ def read_state(uri: str, telemetry: str) -> StateFile:
             return _read(jvm, uri, telemetry)
         except Py4JJavaError as error:
             raise ClusterError(f"{uri} can't be read as a savepoint or checkpoint: {_words(error)}") from error
+
+
+def read_newest(newest: Callable[[], str | None], telemetry: str) -> StateFile | None:
+    """The state that `newest` names, None where it names none. Flink deletes checkpoints while it makes newer ones: for what is gone by
+    now `newest` is asked again. Raises ClusterError."""
+    with flink_classes() as jvm:
+        for left in reversed(range(TRIES)):
+            uri = newest()
+            if uri is None:
+                return None
+            try:
+                return _read(jvm, uri, telemetry)
+            except (Py4JJavaError, ClusterError) as error:
+                if not left:
+                    words = _words(error) if isinstance(error, Py4JJavaError) else str(error)
+                    raise ClusterError(f"{uri} can't be read as a checkpoint: {words}") from error
+    return None
 
 
 def _read(jvm: Any, uri: str, telemetry: str) -> StateFile:
