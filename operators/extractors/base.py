@@ -40,8 +40,10 @@ class Extractor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     - a function of the last readings implements `depth` and `over`; the readings are kept for it, once for all such
       extractors of a plan.
 
+    - NAME is what specs, state and scores call it; a user's may leave it out, and is then called as in vibration.Spectrum.
     - VERSION changes whenever features change for the same input; models trained on the older one no longer fit.
-    - SCHEMA_VERSION changes whenever `state` means something else; `migrate` then reads the older one.
+    - SCHEMA_VERSION changes whenever `state` means something else; `migrate` then reads the older one. What `state` names is kept and
+      written as numbers, never as objects: whoever restores it needs the layout, not the code that made it.
     - A new setting needs a default that leaves features as they were: settings at their default are left out of
       specs, digests and snapshots.
 
@@ -121,7 +123,8 @@ class Extractor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     def migrate(self, version: int, columns: Mapping[str, Float64]) -> State:
-        """State columns [devices, width] of an older SCHEMA_VERSION as columns of this one."""
+        """State columns [devices, width] of an older SCHEMA_VERSION, of the same settings, as all columns of this one. Row by row, as
+        `step` works: which devices come together is chance."""
         raise InvalidPlan(
             f"extractor {self.NAME!r}: state of schema version {version} can't be read, only {self.SCHEMA_VERSION}"
         )
