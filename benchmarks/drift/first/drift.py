@@ -13,6 +13,7 @@ from swapstream.operators.extractors.base import LIMIT, Extractor
 class Drift(Extractor):
     """`<field>.drift`: the distance from the exponentially weighted mean of the readings before. halflife: in readings."""
 
+    NAME: ClassVar[str] = "drift"
     VERSION: ClassVar[int] = 1
 
     halflife: Annotated[float, Meta(gt=0)] = 20.0

@@ -13,6 +13,7 @@ from swapstream.operators.extractors.base import LIMIT, Extractor
 class Drift(Extractor):
     """`<field>.drift`: the distance from the exponentially weighted mean, divided by the deviation. halflife: in readings."""
 
+    NAME: ClassVar[str] = "drift"
     VERSION: ClassVar[int] = 2
     SCHEMA_VERSION: ClassVar[int] = 2
 
