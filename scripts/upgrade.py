@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from swapstream.models.errors import Conflict, InvalidSettings, UnknownName
+from swapstream.scripts.catalogue import read_plan
 from swapstream.scripts.console import say
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import load_environment
@@ -80,6 +81,9 @@ def _continue(found: Progress | None, order: UpgradeOrder, mode: str | None, abo
     if mode and mode != found.mode:
         raise Conflict(f"an upgrade of {order.full_name} by {found.mode} was interrupted at its step {found.step!r}: finish it first "
                        f"(`swapstream upgrade {order.deployment}`), or undo it with --abort")
+    if not abort and order.plan_file and read_plan(order.environment, order.plan_file)[1].digest != found.plan:
+        raise Conflict(f"an upgrade of {order.full_name} to another plan was interrupted at its step {found.step!r}: finish it first "
+                       f"(`swapstream upgrade {order.deployment}`), or undo it with --abort")  # fmt: skip
     say(f"{order.full_name}: an upgrade by {found.mode} was interrupted at its step {found.step!r}: "
         f"{'undoing' if abort else 'finishing'} that one")
     return (ABORT if abort else RESUME)[found.mode](order, steps, found)
