@@ -24,7 +24,7 @@ DEVICES, RATE, BAD_EVERY = 1_000_000, 20_000, 1_000
 REMEMBERED = 10_000
 """Devices of a shard: `devices.max`. All shards have as many 25 times over."""
 GROWTH = 1.15
-"""How much larger a worker may get once its shards are full. One that forgot nobody would get twice as large."""
+"""How much larger a worker may get once its shards are full."""
 
 
 def plan(stand: Stand) -> Path:

@@ -1,9 +1,10 @@
 """Build the image and run the Compose file without a container engine, as far as that goes:
 
-    sudo .venv/bin/python -m tests.containers [--root DIRECTORY] [--keep] [--demo]
+    sudo .venv/bin/python -m tests.containers [--root DIRECTORY] [--keep] [--demo] [--application]
 
 The steps of conf/container/Dockerfile run one by one in an empty root that debootstrap makes, in which `swapstream --help` must answer
-and a job's graph must build. With --demo the services of compose.yaml run too, and the demo through them. Needs to be root, unshare
+and a job's graph must build. With --demo the services of compose.yaml run too, and the demo through them; with --application a
+FlinkDeployment's job after it. Needs to be root, unshare
 and debootstrap (Debian: `apt-get install debootstrap`), 6 GB of disk and the registries; takes about 3 minutes.
 """
 
@@ -38,14 +39,15 @@ def main() -> None:
     options.add_argument("--root", type=Path, help="Where to build.  [default: a new directory in /tmp]")
     options.add_argument("--keep", action="store_true", help="Leave what was built.")
     options.add_argument("--demo", action="store_true", help="Run compose.yaml, and the demo in it.")
+    options.add_argument("--application", action="store_true", help="And a FlinkDeployment's job after that.")
     options.add_argument("--mirror", default=MIRROR, help="Of Debian's packages.")
     given = options.parse_args()
     directory = given.root or Path(tempfile.mkdtemp(prefix="swapstream-image-"))
     try:
         image = Builder(directory, PROJECT, given.mirror, say).build(dockerfile.read(CONTAINER / "Dockerfile"))
         check(image)
-        if given.demo:
-            demo(image, directory)
+        if given.demo or given.application:
+            demo(image, directory, given.application)
     finally:
         if not given.keep:
             shutil.rmtree(directory)
@@ -64,14 +66,15 @@ def check(image: Image) -> None:
     say(job_graph(image))
 
 
-def demo(image: Image, directory: Path) -> None:
-    """The demo service of compose.yaml, and then a FlinkDeployment's job. Raises RuntimeError, AssertionError with what was said."""
+def demo(image: Image, directory: Path, application: bool) -> None:
+    """The demo of compose.yaml, and with `application` a FlinkDeployment's job. Raises RuntimeError, AssertionError with what was said."""
     isolate()
     services = Compose(CONTAINER / "compose.yaml", image, directory / "compose", say, [HOST])
     try:
         if code := services.run("demo"):
             raise RuntimeError(f"the demo exited with {code}; logs are in {directory / 'compose'}")
-        run_application(services, directory / "application", say)
+        if application:
+            run_application(services, directory / "application", say)
     finally:
         services.stop()
 

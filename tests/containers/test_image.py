@@ -1,4 +1,4 @@
-"""The whole of it, where that can be: the image's steps in an empty root, Compose's services, the demo, a FlinkDeployment's job."""
+"""The whole of it, where that can be: the image's steps in an empty root, Compose's services, the demo."""
 
 from __future__ import annotations
 
