@@ -78,14 +78,11 @@ class Parameters:
                 continue
             if said["kind"] in ("plan", "schema", "model") and hashlib.sha256(said["body"]).hexdigest() == said["digest"]:
                 self.bodies[said["digest"]] = said["body"]
-            elif said["kind"] == "cut":
-                cut = msgpack.unpackb(said["body"], strict_map_key=False)
-                if cut["deployment"] == deployment:
-                    self.cuts.append(cut)
-            elif said["kind"] == "abort":
-                abort = msgpack.unpackb(said["body"])
-                if abort["deployment"] == deployment:
-                    self.aborted.add(abort["epoch"])
+            elif said["kind"] in ("cut", "abort") and (body := unpacked(said["body"])).get("deployment") == deployment:
+                if said["kind"] == "cut":
+                    self.cuts.append(body)
+                else:
+                    self.aborted.add(body["epoch"])
 
     def implied(self, partition: int, offset: int, without: Container[int] = ()) -> tuple[int, str | None]:
         """Epoch and plan of a record by the tokens before it, `without` those of some epochs; epoch 0 is the plan given at submit,
@@ -118,6 +115,15 @@ def statement(value: bytes | None) -> dict[str, Any] | None:
         return said if {"kind", "namespace", "digest", "body"} <= said.keys() else None
     except Exception:  # anybody may write there
         return None
+
+
+def unpacked(body: bytes) -> dict[str, Any]:
+    """A map; an empty one for what is none."""
+    try:
+        found = msgpack.unpackb(body, strict_map_key=False)
+    except Exception:  # anybody may write there
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def rows(message: Message, namespace: str, deployment: str) -> Iterator[tuple[Place, Row]]:
