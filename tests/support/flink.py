@@ -71,7 +71,8 @@ class FakeRest:
 
     def checkpoints(self, job_id: str) -> dict[str, Any]:
         saving = bool(self.saving) and self.saving.pop(0)
-        return {"counts": {"completed": 1}, "history": [{"is_savepoint": True, "status": "IN_PROGRESS"}] if saving else []}
+        history = [{"is_savepoint": True, "status": "IN_PROGRESS"}] if saving else []
+        return {"counts": {"completed": 1}, "latest": {"restored": self.restored}, "history": history}
 
     def job(self, job_id: str) -> dict[str, Any]:
         if job_id not in self.flink.known:
