@@ -69,7 +69,7 @@ class Source(NamedTuple):
     """Readings of another table."""
 
     part: Part
-    count: Float64
+    count: Float64  # type: ignore[assignment]  # tuple has a method of this name
     ring: Float64
 
     def readings(self, wanted: Part, slots: Int64) -> tuple[Int64, Float64]:

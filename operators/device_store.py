@@ -109,7 +109,7 @@ class Stored:
         self, head: StoredLayout, blocks: list[StoredRows], journals: list[StoredRows], before: Stored | None = None
     ) -> None:
         self.head, self.blocks, self.journals = head, blocks, journals
-        self.numbers = [*(before.numbers if before else ()), *(journal.number for journal in journals)]
+        self.numbers: list[int] = [*(before.numbers if before else ()), *(journal.number for journal in journals)]
         newest = 1 + max((block.number for block in (*blocks, *(before.blocks if before else ()))), default=0)
         self.first = self.numbers[0] if self.numbers else newest
         if self.numbers != list(range(self.first, self.first + len(self.numbers))):

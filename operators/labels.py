@@ -34,7 +34,7 @@ class RecordId(NamedTuple):
     topic: str
     partition: int
     offset: int
-    index: int = 0
+    index: int = 0  # type: ignore[assignment]  # tuple has a method of this name
 
     def __str__(self) -> str:
         return f"{self.topic}-{self.partition}:{self.offset}" + (f"[{self.index}]" if self.index else "")
@@ -139,16 +139,16 @@ class Labels:
 
     def __init__(self, labels: Iterable[Label]) -> None:
         self.all = tuple(labels)
-        records: dict[tuple[str, int], list[int]] = defaultdict(list)
-        spans: dict[str, list[int]] = defaultdict(list)
+        records: dict[tuple[str, int], list[tuple[Rank, RecordId]]] = defaultdict(list)
+        spans: dict[str, list[tuple[Rank, DeviceSpan]]] = defaultdict(list)
         for place, label in enumerate(self.all):
-            about = label.about
+            about, rank = label.about, Rank(label.when, place)
             if isinstance(about, RecordId):
-                records[about.topic, about.partition].append(place)
+                records[about.topic, about.partition].append((rank, about))
             else:
-                spans[about.device].append(place)
-        self._records = {where: _Records(self.all, places) for where, places in records.items()}
-        self._spans = {device: _Spans(self.all, places) for device, places in spans.items()}
+                spans[about.device].append((rank, about))
+        self._records = {where: _Records(sorted(found)) for where, found in records.items()}
+        self._spans = {device: _Spans(sorted(found)) for device, found in spans.items()}
 
     def __len__(self) -> int:
         return len(self.all)
@@ -178,16 +178,18 @@ class Labels:
         return places != NOBODY, values[places]
 
 
-def ranked(labels: Sequence[Label], places: Sequence[int]) -> list[int]:
-    """Places from the one that counts least to the one that counts most."""
-    return sorted(places, key=lambda place: (labels[place].when, place))
+class Rank(NamedTuple):
+    """What decides which of several labels counts: the highest does."""
+
+    when: int
+    place: int
 
 
 class _Records:
-    """Labels of records of one partition."""
+    """Labels of records of one partition, the one that counts most last."""
 
-    def __init__(self, labels: Sequence[Label], places: Sequence[int]) -> None:
-        newest = {(labels[place].about[2], labels[place].about[3]): place for place in ranked(labels, places)}  # type: ignore[misc]
+    def __init__(self, labels: Sequence[tuple[Rank, RecordId]]) -> None:
+        newest = {(about.offset, about.index): rank.place for rank, about in labels}
         ids = np.array(sorted(newest), np.int64)
         self._offsets = np.unique(ids[:, 0])
         self._keys = self._key(ids[:, 0], ids[:, 1])
@@ -206,15 +208,14 @@ class _Records:
 
 
 class _Spans:
-    """Labels of one device: event time cut where one begins or has ended, and the label that counts in between."""
+    """Labels of one device, the one that counts most last: event time cut where one begins or has ended, and what counts in between."""
 
-    def __init__(self, labels: Sequence[Label], places: Sequence[int]) -> None:
-        firsts, lasts = (np.array([labels[place].about[end] for place in places], np.int64) for end in (1, 2))
-        self._cuts = np.unique(np.concatenate([firsts, lasts + 1]))
+    def __init__(self, labels: Sequence[tuple[Rank, DeviceSpan]]) -> None:
+        ends = np.array([(about.first, about.last + 1) for _, about in labels], np.int64)
+        self._cuts = np.unique(ends)
         self._places = np.full(len(self._cuts) + 1, NOBODY)  # before the first cut, and behind each
-        for place in ranked(labels, places):
-            begin, end = (int(np.searchsorted(self._cuts, time)) for time in (labels[place].about[1], labels[place].about[2] + 1))  # type: ignore[operator]
-            self._places[begin + 1 : end + 1] = place
+        for (rank, _), (begin, end) in zip(labels, np.searchsorted(self._cuts, ends).tolist(), strict=True):
+            self._places[begin + 1 : end + 1] = rank.place
 
     def places(self, times: Int64) -> Int64:
         return self._places[np.searchsorted(self._cuts, times, side="right")]

@@ -60,7 +60,7 @@ class Watched(NamedTuple):
     """How the scores of a model lie: its population stability index over so many readings."""
 
     model: Pin
-    index: float
+    index: float  # type: ignore[assignment]  # tuple has a method of this name
     readings: int
 
     def __str__(self) -> str:
@@ -150,7 +150,8 @@ def newest_scores(environment: Environment, namespace: str, deployment: str, mod
         total = sum(len(scores) for _, scores in found)
         if total >= WATCHED or sum(start.values()) == before or count >= WATCHED:
             ordered = [scores for _, scores in sorted(found, key=lambda one: one[0])]
-            return np.concatenate([np.zeros(0), *ordered])[-WATCHED:]
+            newest: Float64 = np.concatenate([np.zeros(0), *ordered])[-WATCHED:]
+            return newest
         count, before = 4 * count, sum(start.values())
 
 

@@ -12,7 +12,7 @@ from swapstream.operators.batches import Batch
 from swapstream.operators.frame import Bool, Float64, Int64
 from swapstream.operators.scored import DECIDING
 from swapstream.operators.scores import ScoresFrame
-from swapstream.scripts.exports import Answers, unscored
+from swapstream.scripts.exports import Answers, Names, unscored
 
 READINGS = 2**22
 """More than one message can hold."""
@@ -25,21 +25,20 @@ class Verdicts(msgspec.Struct, frozen=True):
     index: Int64
     scores: Float64
     thresholds: Float64
-    models: list[str]
+    models: Names
     anomalous: Bool
 
 
 def verdicts(frame: ScoresFrame) -> Verdicts:
     """Of each reading the champion's answer, or, where that failed, that of the model which answers for it."""
     n = len(frame)
-    scores, thresholds, models = np.full(n, np.nan), np.full(n, np.nan), [""] * n
+    scores, thresholds, models = np.full(n, np.nan), np.full(n, np.nan), np.full(n, "", np.object_)
     for role in (role for role in frame.roles if role.role in DECIDING):
         places = np.frombuffer(role.rows, "<i4") if role.rows else np.arange(n, dtype="<i4")
         found = np.frombuffer(role.scores, "<f8")
         answered = np.flatnonzero(np.isfinite(found))
         scores[places[answered]], thresholds[places[answered]] = found[answered], role.threshold
-        for place in places[answered].tolist():
-            models[place] = role.model
+        models[places[answered]] = role.model
     offsets, index = frame.column("offsets"), frame.column("index")
     return Verdicts(offsets, index, scores, thresholds, models, np.frombuffer(frame.anomalous, "?"))
 
@@ -73,15 +72,15 @@ class Beside:
 
 def found_in(near: list[Verdicts], batch: Batch, first: int) -> Answers:
     """Some answers, none further from `first` than offsets go in a span, looked up by offset and index."""
-    offsets, index, scores, thresholds, anomalous = (
-        np.concatenate([getattr(one, name) for one in near]) for name in ("offsets", "index", "scores", "thresholds", "anomalous")
+    offsets, index, scores, thresholds, models, anomalous = (
+        np.concatenate([getattr(one, name) for one in near])
+        for name in ("offsets", "index", "scores", "thresholds", "models", "anomalous")
     )
-    models = np.array([model for one in near for model in one.models], object)
     there = (offsets - first) * READINGS + index
     wanted = (batch.offsets - first) * READINGS + batch.index
     places = np.minimum(np.searchsorted(there, wanted), len(there) - 1)
     same = there[places] == wanted
     return Answers(
         np.where(same, scores[places], np.nan), np.where(same, thresholds[places], np.nan),
-        models[places].tolist(), anomalous[places] & same,
+        models[places], anomalous[places] & same,
     )  # fmt: skip

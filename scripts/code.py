@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import click
 
-from swapstream.models.errors import InvalidSettings
+from swapstream.models.errors import InvalidSettings, Unavailable
 from swapstream.models.folders import LocalFolder, folder
 from swapstream.operators.code import Archive, find, look_in, read, register
+from swapstream.operators.definitions import Definitions
+from swapstream.operators.extractors.definition import ExtractorDefinition
 from swapstream.operators.plan import Plan
 from swapstream.scripts.environment import Environment
 
@@ -63,6 +65,16 @@ def keep(environment: Environment, archive: Archive) -> None:
 def look_into(environment: Environment) -> None:
     """Have this process look for archives in the environment's store."""
     look_in(str(environment.store), partial(_stored, environment.store))
+
+
+def without_code(definitions: Definitions, namespace: str) -> Iterator[str]:
+    """The users' extractors that are defined, and whose code is not to be found, in words."""
+    for statement in definitions.names(namespace, "extractor"):
+        said = ExtractorDefinition.decode(statement.body)
+        try:
+            find(said.code)
+        except Unavailable as error:
+            yield f"extractor {said.ref}: {error}"
 
 
 def place(name: str) -> str:

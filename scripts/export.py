@@ -139,6 +139,8 @@ class Export:
         for frame in Emitted(self.environment, "features", self._owner(partition), span).frames():
             if wanted and frame.prev >= span.first:
                 raise deleted(self.environment.topics.features.name, {partition: frame.first})
+            if wanted and frame.first > span.first:
+                say(f"{self.topic}-{partition}: archived from offset {frame.first} on")
             wanted = False
             yield Part(archived(frame).within(span.first, span.last), frame.provenance.plan_digest)
 
@@ -188,7 +190,8 @@ class Export:
             deployed.namespace, deployed.deployment, self.topic, self.schema.name, kind, made.extractor, made.features,
             extractor.shape if ours and made.features == extractor.features else (),
             tuple(name for name in extractor.features if name not in made.features) if ours else (),
-            tuple(map(column_of, made.features)), tuple(self.plans), counted(self.slices), **self.counts,
+            tuple(map(column_of, made.features)), tuple(self.plans), counted(self.slices), self.counts["labelled"],
+            self.counts["anomalies"], self.counts["scored"],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
         )  # fmt: skip
 

@@ -54,7 +54,8 @@ def label_command(name: str, file: Path | None, records: Sequence[str], device: 
     if file is not None:
         labels = of_file(file, topic, time_unit, not normal, kind, when, who)
     else:
-        abouts = [record(text, topic) for text in records] or [span(device or "", first or "", last)]
+        abouts: list[RecordId | DeviceSpan] = [record(text, topic) for text in records]
+        abouts = abouts or [span(device or "", first or "", last)]
         labels = [check(Label(about, not normal, kind, (), when, who)) for about in abouts]
     refuse_unknown(environment, topic, [label.about for label in labels if isinstance(label.about, RecordId)])
     with kafka.Output(environment, environment.topics.labels.name) as output:

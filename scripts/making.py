@@ -58,7 +58,8 @@ def held_out(rows: Rows, share: float) -> Bool:
     if not count:
         return np.zeros(len(rows), np.bool_)
     moment = np.sort(rows.times)[len(rows) - count]
-    return rows.times >= moment
+    later: Bool = rows.times >= moment
+    return later
 
 
 def measured(artifact: Artifact, rows: Rows) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -52,7 +52,8 @@ def gc_command(environment: str, last: int, older_than: str, dry_run: bool, as_j
         kept = references(settings, last)  # somebody may have deployed one since
         found = Unused([row for row in found.rows if row.digest not in kept], [digest for digest in found.objects if digest not in kept])
         remove(store, rows, found)
-    told = [{"model": row.ref, "digest": row.digest, "created": row.created, "why": "no plan needs it"} for row in found.rows]
+    told: list[dict[str, Any]] = [{"model": row.ref, "digest": row.digest, "created": row.created, "why": "no plan needs it"}
+                                  for row in found.rows]
     told += [{"model": None, "digest": digest, "created": None, "why": "no name points at it"} for digest in found.objects]
     show([row if as_json else row | {"digest": str(row["digest"])[:12]} for row in told], COLUMNS, as_json)
     say(f"{len(told)} of {len(rows) + len(found.objects)} artifacts {'would be' if dry_run else 'were'} removed")

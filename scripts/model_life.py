@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -190,7 +190,8 @@ def rows(places: Mapping[Place, Deployed], lives: Mapping[Place, Scored]) -> Ite
     """A row for each place, by version, then deployment and role; what is not known is None."""
     for place in sorted({**places, **lives}, key=_order):
         been, life = places.get(place, Deployed()), lives.get(place, Scored())
-        quantiles = dict(zip((f"p{q * 100:g}" for q in QUANTILES), life.quantiles() or [None] * 3, strict=True))
+        known: Sequence[float | None] = life.quantiles() or [None] * 3
+        quantiles = dict(zip((f"p{q * 100:g}" for q in QUANTILES), known, strict=True))
         yield {
             "model": place.model, "digest": place.digest, "namespace": place.namespace, "deployment": place.deployment, "role": place.role,
             "epochs": sorted({*been.epochs, *life.epochs}), "from": been.begun if been.begun is not None else life.first,

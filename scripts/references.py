@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, UnknownName
 from swapstream.models.store import Store
 from swapstream.operators.definitions import Definitions
@@ -73,6 +74,7 @@ def needs(environment: Environment, definitions: Definitions, ledger: Ledger, la
             yield Need(namespace, deployment, plan, f"one of the last {last} plans of {whose}", False)
         if (namespace, deployment) in here:
             yield from _saved(environment, namespace, deployment)
+            yield from _submitted(environment, namespace, deployment)
         if environment.flink.rest:
             epochs = ledger.epochs.get((namespace, deployment), {}).values()
             for plan in {*plans, *(epoch.plan for epoch in epochs if epoch.plan)}:
@@ -90,6 +92,16 @@ def _saved(environment: Environment, namespace: str, deployment: str) -> Iterato
     for saved in shelved(environment, deployment):
         for plan in dict.fromkeys((saved.plan_digest, saved.told.plan)):
             yield Need(namespace, deployment, plan, f"savepoint {saved.id}", plan == saved.plan_digest)
+
+
+def _submitted(environment: Environment, namespace: str, deployment: str) -> Iterator[Need]:
+    """What its jobs were told: during an upgrade there are two, and the plan of the new one is in no cut yet."""
+    for green in (False, True):
+        path = Deployments(environment).spec(deployment, green)
+        told = JobSpec.read(path) if path.is_file() else None
+        for plan in (told.plan, told.upgrade.plan if told.upgrade else "") if told else ():
+            if plan:
+                yield Need(namespace, deployment, plan, f"a job of {namespace}/{deployment} was submitted with it", False)
 
 
 def shelved(environment: Environment, deployment: str) -> list[Saved]:

@@ -26,7 +26,7 @@ from swapstream.operators.scoring import Witness
 from swapstream.operators.snapshots import Published
 from swapstream.operators.verification import COMPARED, Memory, Span, Verification, Verified
 from swapstream.scripts import kafka
-from swapstream.scripts.code import look_into
+from swapstream.scripts.code import look_into, without_code
 from swapstream.scripts.console import progress, say
 from swapstream.scripts.environment import Delivery, Environment
 from swapstream.scripts.reading import Reading
@@ -128,6 +128,8 @@ class Rerun:
         """Every section, one after the other."""
         for record in kafka.read_to_end(self.environment, self.topics["parameters"]):
             self._definitions.read(record.offset, record.value)
+        for absent in without_code(self._definitions, self.namespace):
+            say(f"{absent}: what it made can't be computed again")
         known = self._known(sections)
         chosen = {partition: beginning_of(section, known[partition], from_the_start) for partition, section in sections.items()}
         for partition, one in chosen.items():

@@ -62,7 +62,7 @@ class Member(msgspec.Struct, frozen=True):
             shapes, kinds = (features.shape, warming.shape), (features.dtype, warming.dtype)
         except Exception as error:
             raise InvalidPlan(f"extractor {name!r} fails: {type(error).__name__}: {' '.join(str(error).split())}") from error
-        if shapes != ((n, self.width), (n,)) or kinds != (np.float64, np.bool_):
+        if shapes != ((n, self.width), (n,)) or kinds != (np.dtype(np.float64), np.dtype(np.bool_)):
             raise InvalidPlan(
                 f"extractor {name!r} gave {kinds[0]}{list(shapes[0])} as features and {kinds[1]}{list(shapes[1])} as warming; "
                 f"float64[{n}, {self.width}] and bool[{n}] are wanted"

@@ -15,9 +15,10 @@ from swapstream.jobs.partitioner import partition_of
 from swapstream.jobs.spec import JobSpec
 from swapstream.jobs.stateful import stateful_uids
 from swapstream.models.schema import encoder
-from swapstream.operators.chaining import Chaining, Gap
+from swapstream.operators.chaining import Gap
 from swapstream.operators.token import FIRST_BYTE
 from swapstream.scripts import kafka
+from swapstream.scripts.outputs import read_scores
 from swapstream.scripts.topics import admin
 
 from .support import CHECKPOINT_MS, Stand, demo_schema, wait_until
@@ -178,14 +179,11 @@ def test_detect_runs_over_the_result(stand: Stand, raw: Raw) -> None:
         check(stand, raw)
         places = {(record.partition, record.offset) for record in written(stand)}
         wait_until(lambda: sum(map(len, stand.frames())) >= len(places), 60, "every reading is scored")
-        chaining = Chaining(whole=True)
-        taken = [one for frame in stand.frames() for one in chaining.take(frame)]
-        assert [one for one in taken if isinstance(one, Gap)] == []
-        assert chaining.repeats == 0
-        scored = Counter((one.provenance.partition, offset) for one in taken if not isinstance(one, Gap)
-                         for offset in one.column("offsets").tolist())  # fmt: skip
-        assert scored == Counter(places)
-        assert {one.provenance.epoch for one in taken if not isinstance(one, Gap)} == {0, 1}
+        gaps: list[Gap] = []
+        frames = list(read_scores(stand.environment, deployment=stand.name, on_gap=gaps.append))
+        assert gaps == []
+        assert Counter((one.provenance.partition, offset) for one in frames for offset in one.column("offsets").tolist()) == Counter(places)
+        assert {one.provenance.epoch for one in frames} == {0, 1}
     finally:
         stand.cancel()
 

@@ -1,5 +1,6 @@
-"""What operators/extractors/README.md walks through, as a user would do it, but for what needs a cluster: tests/cluster/test_own_extractors.py
-does that."""
+"""What operators/extractors/README.md walks through, as a user would do it, but for what needs a cluster.
+
+tests/cluster/test_own_extractors.py does that."""
 
 from __future__ import annotations
 

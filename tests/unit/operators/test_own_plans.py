@@ -75,6 +75,7 @@ def _as_new() -> Iterator[None]:
 
 def forget() -> None:
     code._here.clear()
+    code._sources.clear()
     load.cache_clear()
     extractor_of.cache_clear()
 

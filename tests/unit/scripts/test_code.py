@@ -93,7 +93,8 @@ BROKEN = {
     "features": "return values, count[:, 0] < 2, {'count': count * np.nan} if count[0, 0] > 9 else 1 / 0",
     "warming": "return values, count[:, 0] > 5, {'count': count}",
     "frames": "return values + values.sum(axis=0), count[:, 0] < 2, {'count': count}",
-    "absurd": "return np.where(count > 1e100, np.nan, values), count[:, 0] < 2, {'count': count + np.where(np.abs(values[:, :1]) > 1e100, 1e200, 0)}",
+    "absurd": "return np.where(count > 1e100, np.nan, values), count[:, 0] < 2, "
+    "{'count': count + np.where(np.abs(values[:, :1]) > 1e100, 1e200, 0)}",
 }
 
 

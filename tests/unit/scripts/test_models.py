@@ -14,15 +14,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from swapstream.jobs.spec import JobSpec
 from swapstream.models import Store, train
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import ClusterError, InvalidSettings, UnknownName
 from swapstream.models.manifest import Lineage
 from swapstream.models.store import where
+from swapstream.operators.assignment import Upgrade
 from swapstream.operators.labels import Label, Labels, RecordId
 from swapstream.operators.ledger import LedgerRow
 from swapstream.operators.scores import decode_scores
-from swapstream.scripts import model_life
+from swapstream.scripts import model_life, references
+from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.main import cli
 from swapstream.scripts.metrics import quality
@@ -232,9 +235,6 @@ def test_a_rollback_finds_its_model(broker: Broker) -> None:
 
 
 def test_savepoints_and_checkpoints_keep_what_they_need(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    from swapstream.scripts import references
-    from swapstream.scripts.deployments import Deployment, Deployments
-
     plans = [deployable(f"p{i}", extractor=EWM, champion=f"b:{i}") for i in range(1, 5)]
     old(*(made(f"b:{i}") for i in range(1, 6)))
     deployed(broker, *plans)
@@ -250,6 +250,23 @@ def test_savepoints_and_checkpoints_keep_what_they_need(broker: Broker, monkeypa
     path.write_text("x")
     os.utime(path, (references.BEHIND / 1_000 + 1.001, references.BEHIND / 1_000 + 1.001))  # when epoch 1 was in force
     assert collected("--last", "1", "--dry-run") == []
+
+
+def test_the_plan_of_an_upgrade_that_is_under_way(broker: Broker) -> None:
+    """It was published, and is in no cut yet."""
+    first, coming = (deployable(f"p{i}", extractor=EWM, champion=f"b:{i}") for i in (1, 2))
+    old(*(made(f"b:{i}") for i in (1, 2, 3)), made("c:1"), made("c:2"))
+    past = Past(first, coming)
+    past.swap(first)
+    past.append(reading())
+    past.live()
+    broker.live(past)
+    environment = load_environment("here.yaml")
+    deployments = Deployments(environment)
+    deployments.save(Deployment(NAMESPACE, DEPLOYMENT, "detect", 1))
+    spec = JobSpec("detect", NAMESPACE, DEPLOYMENT, first.digest, 0, "x", {}, 1, {0: 0}, upgrade=Upgrade("handover", coming.digest, 2))
+    spec.write(deployments.spec(DEPLOYMENT, True))
+    assert collected("--last", "1") == ["c:1"]
 
 
 def test_checkpoints_that_lie_elsewhere_keep_every_plan(broker: Broker) -> None:

@@ -1,0 +1,86 @@
+"""From the stream to a better model and back, on a running cluster: the README's section as it stands there."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas
+import pytest
+
+from swapstream.operators.scores import decode_scores
+from swapstream.scripts import kafka
+from swapstream.scripts.exports import read_about
+from tests.docs.markdown import ROOT, blocks, section
+from tests.docs.tour import BLOCKS, run, steps
+
+from .support import Place, Stand, readings, wait_until
+
+pytestmark = pytest.mark.cluster
+HEADING = "From the stream to a better model"
+DEPLOYMENT = "mill"
+
+
+def archived(stand: Stand) -> Counter[Place]:
+    """How often each record is in `features`, for a read_committed reader."""
+    found = kafka.read_to_end(stand.environment, stand.environment.topics.features.name)
+    frames = [decode_scores(record.value or b"") for record in found]
+    return Counter((frame.provenance.partition, offset) for frame in frames for offset in frame.column("offsets").tolist())
+
+
+def test_the_readmes_section_runs_as_it_stands(cluster: Path, tmp_path: Path) -> None:
+    stand, here = Stand(cluster, tmp_path, "scientist"), tmp_path / "here"
+    here.mkdir()
+    printed: dict[str, str] = {}
+    found = [step for step in steps() if step[1].startswith("cat > pump.yaml")]
+    assert found, BLOCKS
+    for command, text in [*found, *steps(blocks(section((ROOT / "README.md").read_text(), HEADING)))]:
+        if command == "export":
+            wait_until(lambda: set(readings(stand.telemetry())) <= archived(stand).keys(), 60, "every reading is archived")
+        if text == "swapstream models history mill":
+            told = set(readings(stand.telemetry()))
+            wait_until(lambda told=told: told <= archived(stand).keys(), 60, "every reading is archived")
+        printed[text] = run(here, stand.path, command, text)
+    check_export(stand, here)
+    check_history(stand)
+    assert max(archived(stand).values()) == 1
+    assert "2 activated" not in printed  # every step has its own text
+    assert stand.rows("verify", "--deployment", DEPLOYMENT)[0]["differs"] == 0
+    stand.run("cancel", DEPLOYMENT)
+
+
+def check_export(stand: Stand, here: Path) -> None:
+    """Bit for bit what the pure core makes of telemetry; labels of the simulation's faults are in it."""
+    about = read_about(here / "features")
+    assert about.rows == 20_000
+    last = max(part.last for part in about.slices)
+    stand.run("export", "--deployment", DEPLOYMENT, "--source", "telemetry", "--to", str(last), "--out", here / "again")
+    tables = []
+    for name in ("features", "again"):
+        table = pandas.read_parquet(here / name).sort_values(["partition", "offset"]).reset_index(drop=True)
+        tables.append(table[table.offset <= min(part.last for part in about.slices)])
+    archive, computed = tables
+    keys = ["partition", "offset", "device", "time", "warming"]
+    assert archive[keys].equals(computed[keys])
+    assert archive[list(about.columns)].to_numpy().tobytes() == computed[list(about.columns)].to_numpy().tobytes()
+    assert archive["label"].sum() > 0
+    assert archive["score"].isna().all()
+
+
+def check_history(stand: Stand) -> None:
+    """What the registry says of both versions is what is in `scores`."""
+    rows = {row["model"]: row for row in stand.rows("models", "history", "mill") if row.get("role") == "champion"}
+    scored: dict[str, list[float]] = {}
+    for frame in stand.frames():
+        for role in frame.roles:
+            scored.setdefault(role.model, []).extend(np.frombuffer(role.scores, "<f8").tolist())
+    assert rows.keys() == scored.keys() == {"mill:1", "mill:2"}
+    assert [(rows[f"mill:{n}"]["records"], rows[f"mill:{n}"]["epochs"]) for n in (1, 2)] == [
+        (len(scored["mill:1"]), [1]), (len(scored["mill:2"]), [2])]
+    assert rows["mill:1"]["p95"] == pytest.approx(np.quantile(scored["mill:1"], 0.95))
+    assert rows["mill:1"]["why"] == "the first model"
+    assert rows["mill:1"]["to"] == rows["mill:2"]["from"]
+    assert (rows["mill:1"]["anomalies"] > 0, rows["mill:2"]["parent"]) == (True, "mill:1")
+    assert json.loads(stand.run("models", "show", "mill:2", "--json"))["lineage"]["settings"]["fit"] == "fits.py:fit"
