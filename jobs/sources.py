@@ -11,11 +11,6 @@ from swapstream.jobs.connection import properties
 from swapstream.jobs.spec import JobSpec
 from swapstream.operators.flink import LATER, frame_type, parameter_type
 
-COLLECTED_MS = 50
-"""So long the broker lets records of `parameters` gather: each time some come, every worker's Python is called once, which costs
-telemetry more than all that they say."""
-
-
 def kafka_options(spec: JobSpec, role: str) -> str:
     """The options of a Kafka source table."""
     return f"""'connector' = 'kafka', 'topic' = '{spec.topics[role]}', {properties(spec)},
@@ -60,6 +55,5 @@ def parameters(tables: StreamTableEnvironment, spec: JobSpec) -> DataStream:
     """Every record of `parameters` from its beginning, with its offset."""
     tables.execute_sql(f"""
         CREATE TABLE parameters (body BYTES, `offset` BIGINT METADATA VIRTUAL)
-        WITH ({kafka_options(spec, "parameters")}, 'scan.startup.mode' = 'earliest-offset', 'value.format' = 'raw',
-              'properties.fetch.min.bytes' = '1048576', 'properties.fetch.max.wait.ms' = '{COLLECTED_MS}')""")
+        WITH ({kafka_options(spec, "parameters")}, 'scan.startup.mode' = 'earliest-offset', 'value.format' = 'raw')""")
     return tables.to_append_stream(tables.sql_query("SELECT `offset`, body FROM parameters"), parameter_type())
