@@ -11,6 +11,7 @@ from swapstream.jobs.connection import properties
 from swapstream.jobs.spec import JobSpec
 from swapstream.operators.flink import LATER, frame_type, parameter_type
 
+
 def kafka_options(spec: JobSpec, role: str) -> str:
     """The options of a Kafka source table."""
     return f"""'connector' = 'kafka', 'topic' = '{spec.topics[role]}', {properties(spec)},
