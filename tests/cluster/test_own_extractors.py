@@ -155,7 +155,7 @@ def test_the_code_is_in_the_provenance_of_every_score(life: Life) -> None:
 
 def test_code_that_was_not_sent_along_is_refused_by_every_shard(life: Life) -> None:
     digest = read(ROOT / CODE[2]).digest[:12]
-    assert {row["event"] for row in life.refused} == {"refused"}
+    assert {row["prepared"] for row in life.refused} == {"refused"}
     assert all(f"code {digest}…: is not here; a job runs code that it was submitted with" in row["reason"] for row in life.refused)
 
 
