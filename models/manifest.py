@@ -52,8 +52,8 @@ class Source(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 class Lineage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How a model came to be. `code_revision` and `dirty` are of the trainer's git working tree, None outside of one.
 
-    `extractor` is what made its features (name:version:digest), None when they came from elsewhere. `metrics`: what it showed on rows
-    that it was not fitted to.
+    `extractor` is what made its features (name:version:digest), None when they came from elsewhere. `metrics`: what the same recipe
+    showed on rows that it was not fitted to.
     """
 
     author: str

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from swapstream.jobs.spec import MAX_PARALLELISM, JobSpec, check_restorable
-from swapstream.models.errors import InvalidSettings, Rejected
+from swapstream.models.errors import InvalidPlan, InvalidSettings, Rejected
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Plan
@@ -69,6 +69,25 @@ def check_models(plan: Plan, parts: Iterable[Part], known: Known) -> None:
     refusal = Pipeline(plan, Here(parts, known)).refusal
     if refusal:
         raise Rejected(f"plan {plan.name!r}: {refusal}")
+
+
+def check_chains(before: Plan, after: Plan) -> None:
+    """For a handover: the new job knows where the old one's output ends only where the same readings go to the same topics under both
+    plans. Raises InvalidPlan for what is to be changed by a swap."""
+    if before.schemas != after.schemas:
+        raise InvalidPlan(f"plan {after.name!r}: a handover can't change schemas ({', '.join(map(str, before.schemas))} to "
+                          f"{', '.join(map(str, after.schemas))}); swap to a plan with these first, or use --mode savepoint")
+    if sent(before) != sent(after):
+        raise InvalidPlan(f"plan {after.name!r}: a handover can't change which readings have a champion or a decoy; swap to a plan with "
+                          "these routes first, or use --mode savepoint")
+
+
+def sent(plan: Plan) -> object:
+    """What decides whether a reading goes to scores or to features: nothing, where every one is scored and none archived as well."""
+    everything = any(route.takes_all and not route.type for route in plan.routes)
+    if everything and all(route.champion and not route.decoy for route in plan.routes):
+        return None
+    return plan.tags, [(route.devices, route.type, route.tag, route.champion is None, route.decoy) for route in plan.routes]
 
 
 def check_operators(environment: Environment, found: Deployment, after: JobSpec) -> int:

@@ -1,4 +1,4 @@
-"""An artifact of rows: fitted to the earlier part, measured on the later one, with its lineage."""
+"""An artifact of rows, with its lineage, and with what the same recipe shows on the later rows when it is fitted to the earlier ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Setting = int | float | str
 class Recipe(msgspec.Struct, frozen=True):
     """How a model is made: a built-in kind with its settings, or a fit of the user's with what is to be known of its output.
 
-    `hold_out`: the share of the rows, the last ones by event time, that it is measured on and not fitted to.
+    `hold_out`: the share of the rows, the last ones by event time, that the recipe is measured on, fitted to those before.
     """
 
     name: str
@@ -45,11 +45,19 @@ class Recipe(msgspec.Struct, frozen=True):
 def make(recipe: Recipe, given: Learnable, version: int, parent: str | None) -> Artifact:
     """Raises InvalidSettings, InvalidArtifact, UnknownName, Rejected: in one line, with nothing written."""
     later = held_out(given.rows, recipe.hold_out)
-    rows, rest = given.rows.take(~later), given.rows.take(later)
-    if len(rows) < 2:
-        raise InvalidSettings(f"{len(rows)} of {len(given.rows)} rows are left to fit {recipe.name} to: a smaller --hold-out leaves more")
-    artifact = _own(recipe, recipe.fit, given, rows, version, parent) if recipe.fit else _built_in(recipe, given, rows, version, parent)
-    return with_metrics(artifact, measured(artifact, rest)) if len(rest) else artifact
+    left = len(given.rows) - int(later.sum())
+    if left < 2:
+        raise InvalidSettings(f"{left} of {len(given.rows)} rows are left to fit {recipe.name} to: a smaller --hold-out leaves more")
+    artifact = _made(recipe, given, given.rows, version, parent)
+    if not later.any():
+        return artifact
+    tried = _made(recipe, given, given.rows.take(~later), version, parent)
+    return with_metrics(artifact, measured(tried, given.rows.take(later)))
+
+
+def _made(recipe: Recipe, given: Learnable, rows: Rows, version: int, parent: str | None) -> Artifact:
+    """Fitted to some of the rows."""
+    return _own(recipe, recipe.fit, given, rows, version, parent) if recipe.fit else _built_in(recipe, given, rows, version, parent)
 
 
 def held_out(rows: Rows, share: float) -> Bool:
@@ -109,4 +117,4 @@ def sources(rows: Rows, used: Bool) -> tuple[Source, ...]:
 def told(metrics: Mapping[str, float]) -> str:
     """Metrics in a line for people."""
     parts: list[Any] = [f"{name.replace('_', ' ')} {value:.4g}" for name, value in metrics.items() if name != "rows"]
-    return f"on the last {metrics.get('rows', 0):.0f} rows, which it was not fitted to: {', '.join(parts)}"
+    return f"on the last {metrics.get('rows', 0):.0f} rows, fitted to those before: {', '.join(parts)}"

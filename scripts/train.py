@@ -101,7 +101,7 @@ def _again_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--fit", metavar="MODULE:FUNCTION", help="Instead of a KIND a function of your own: fit(frame) -> estimator or ONNX graph.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="Setting of the kind, as in components=3.")
 @click.option("--hold-out", type=click.FloatRange(0, 1, max_open=True), default=0.2, show_default=True,
-              help="Share of the rows, the last by event time, that it is measured on and not fitted to.")
+              help="Share of the rows, the last by event time, on which it is measured, fitted to those before; then it is fitted to all.")
 @file_options
 @_data_options
 @_again_options
