@@ -178,7 +178,7 @@ def unchained(frames: list[ScoresFrame]) -> list[str]:
     last: dict[tuple[int, str], int] = {}
     for frame in taken:
         if isinstance(frame, ScoresFrame):
-            for device, offset in zip(frame.column("device").tolist(), frame.column("offsets").tolist(), strict=True):
+            for device, offset in zip(np.frombuffer(frame.device, "<i4").tolist(), frame.column("offsets").tolist(), strict=True):
                 whose = frame.provenance.partition, frame.devices[device]
                 if offset <= last.get(whose, -1):
                     found.append(f"{whose} at {offset} comes after {last[whose]}")
