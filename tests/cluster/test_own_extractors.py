@@ -25,7 +25,7 @@ from tests.examples.vibration import Spectrum
 from . import offline
 from .support import EPOCH_MS, Place, Stand, demo_schema, readings, send
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 CODE = {1: Path("tests/examples/vibration.py"), 2: Path("tests/examples/later/vibration.py")}
 ROOT = Path(__file__).parents[2]

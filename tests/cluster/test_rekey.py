@@ -25,7 +25,7 @@ from .support import CHECKPOINT_MS, Stand, demo_schema, wait_until
 from .test_kills import failed_commits, python_worker
 from .test_uids import uids_of
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 RATE = 2_000
 SOURCES, TARGETS = 3, 4

@@ -18,7 +18,7 @@ from tests.docs.tour import BLOCKS, run, steps
 
 from .support import Place, Stand, readings, wait_until
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.long]
 HEADING = "From the stream to a better model"
 DEPLOYMENT = "mill"
 

@@ -120,6 +120,7 @@ def test_under_load_every_record_is_answered_once_and_the_downtime_is_told(stand
     assert stand.record.job_id == told["job"]
 
 
+@pytest.mark.long
 def test_a_command_that_is_killed_is_finished_by_running_it_again(stand: Upgraded) -> None:
     with flowing(stand, messages(), RATE) as enough:
         stand.kill_at("start", "--mode", "savepoint", "--plan", stand.next_plan())
