@@ -136,7 +136,7 @@ def test_a_command_that_is_killed_is_finished_by_running_it_again(stand: Upgrade
 
 
 @pytest.mark.parametrize(("options", "reason"), [
-    (("--parallelism", "5"), "parallelism 5: telemetry has 4 partitions"),
+    (("--parallelism", "5"), "5 slots are needed"),
     (("--plan", "misfit"), "features"),
 ])  # fmt: skip
 def test_what_would_not_work_is_refused_while_the_old_job_runs_on(stand: Upgraded, options: tuple[str, str], reason: str) -> None:
