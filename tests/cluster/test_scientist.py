@@ -63,7 +63,7 @@ def check_export(stand: Stand, here: Path) -> None:
     tables = []
     for name in ("features", "again"):
         table = pandas.read_parquet(here / name).sort_values(["partition", "offset"]).reset_index(drop=True)
-        tables.append(table[table.offset <= min(part.last for part in about.slices)])
+        tables.append(table[table.offset <= min(part.last for part in about.slices)].reset_index(drop=True))
     archive, computed = tables
     keys = ["partition", "offset", "device", "time", "warming"]
     assert archive[keys].equals(computed[keys])
