@@ -18,6 +18,7 @@ from swapstream.operators.frame import Float64
 from swapstream.operators.plan import Pin, Plan
 from swapstream.operators.scores import ScoresFrame, decode_scores
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import starts
 from swapstream.scripts.change import Order, carry_out
 from swapstream.scripts.console import say
 from swapstream.scripts.derive import model_name, with_challenger
@@ -25,7 +26,6 @@ from swapstream.scripts.environment import Environment
 from swapstream.scripts.known import Known, known_of
 from swapstream.scripts.publish import author_of
 from swapstream.scripts.refusal import on_the_ledger
-from swapstream.scripts.samples import starts
 from swapstream.scripts.submitted import the_deployment
 
 LOOK = 60.0

@@ -12,10 +12,10 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import InvalidDefinition, Rejected
 from swapstream.operators.scores import decode_scores
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import starts
 from swapstream.scripts.console import say
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.offsets import committed_offsets
-from swapstream.scripts.samples import starts
 from swapstream.scripts.state_file import StateFile
 from swapstream.scripts.topics import admin
 

@@ -11,13 +11,13 @@ import msgspec
 from swapstream.models.errors import ClusterError, Rejected
 from swapstream.operators.cut import Cut
 from swapstream.scripts.acknowledge import Row, one_each, prepares
+from swapstream.scripts.bounds import end_offsets
 from swapstream.scripts.console import say
 from swapstream.scripts.controller import Controller
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.job_operator import JobOperator
 from swapstream.scripts.lag import Lag, lags
 from swapstream.scripts.new_job import trouble
-from swapstream.scripts.watch import end_offsets
 
 READY_S = 1.0
 """So soon after its commit a prepare token must have been answered by every shard: then it is read as it is written."""

@@ -11,11 +11,11 @@ from swapstream.models.schema import Schema
 from swapstream.operators.rekeying import Rekeying
 from swapstream.operators.token import FIRST_BYTE
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import starts
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.findings import Finding, ok, wrong
 from swapstream.scripts.known import known_of
-from swapstream.scripts.samples import starts
 
 SAMPLE = 1_000
 """Newest messages of each partition that are looked at."""

@@ -10,11 +10,11 @@ from swapstream.operators.chaining import Chaining, Gap, Owner, owner_of
 from swapstream.operators.scores import ScoresFrame, decode_scores
 from swapstream.operators.verification import Span
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import offsets_at
 from swapstream.scripts.console import say
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.lag import first_timestamps
 from swapstream.scripts.reading import Reading
-from swapstream.scripts.spans import offsets_at
 from swapstream.scripts.submitted import submission
 
 MARGIN_MS = 60_000

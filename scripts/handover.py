@@ -24,6 +24,7 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict, Rejected, SwapstreamError
 from swapstream.operators.cut import Cut
 from swapstream.scripts.acknowledge import Ledger
+from swapstream.scripts.bounds import offsets_at
 from swapstream.scripts.catching_up import CatchingUp
 from swapstream.scripts.compatibility import Intended, check, check_chains
 from swapstream.scripts.console import say
@@ -38,7 +39,6 @@ from swapstream.scripts.retiring import Retirement
 from swapstream.scripts.savepoint_files import Shelf
 from swapstream.scripts.savepoint_upgrade import told
 from swapstream.scripts.savepoints import save
-from swapstream.scripts.spans import offsets_at
 from swapstream.scripts.steps import Steps
 from swapstream.scripts.submission import require_slots
 from swapstream.scripts.succeeding import Succession, blue_of

@@ -15,6 +15,7 @@ from swapstream.models.lineage import author
 from swapstream.operators.labels import DeviceSpan, Label, RecordId, check
 from swapstream.operators.token import FIRST_BYTE
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import bounds
 from swapstream.scripts.console import json_option, show
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.files import MICROS, column_names, devices_of, labels_of, parse_start, table_of, times_of
@@ -124,28 +125,16 @@ def refuse_unknown(environment: Environment, topic: str, records: Sequence[Recor
     """
     if not records:
         return
-    ends, beginnings = bounds(environment, topic)
+    there = bounds(environment, topic)
     for one in records:
-        if one.partition not in ends:
-            raise UnknownName(f"record {one}: {topic} has no partition {one.partition}; its partitions are 0 to {len(ends) - 1}")
-        if one.offset >= ends[one.partition]:
-            raise UnknownName(f"record {one}: there is none, partition {one.partition} ends at offset {ends[one.partition] - 1}")
+        if one.partition not in there:
+            raise UnknownName(f"record {one}: {topic} has no partition {one.partition}; its partitions are 0 to {len(there) - 1}")
+        if one.offset >= there[one.partition].end:
+            raise UnknownName(f"record {one}: there is none, partition {one.partition} ends at offset {there[one.partition].end - 1}")
     for partition in sorted({one.partition for one in records}):
-        wanted = {one.offset: one for one in records if one.partition == partition and one.offset >= beginnings[partition]}
+        wanted = {one.offset: one for one in records if one.partition == partition and one.offset >= there[partition].first}
         if wanted and max(wanted) - min(wanted) < LOOKED_AT:
             _look(environment, topic, partition, wanted)
-
-
-def bounds(environment: Environment, topic: str) -> tuple[dict[int, int], dict[int, int]]:
-    """Partition → the offset behind its last record, and that of the first one left."""
-    client = kafka.consumer(environment, topic)
-    try:
-        with kafka.broker_errors(environment):
-            partitions = list(client.assignment())
-            ends, firsts = client.end_offsets(partitions), client.beginning_offsets(partitions)
-    finally:
-        client.close()
-    return {each.partition: ends[each] for each in partitions}, {each.partition: firsts[each] for each in partitions}
 
 
 def _look(environment: Environment, topic: str, partition: int, wanted: dict[int, RecordId]) -> None:

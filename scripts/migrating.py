@@ -17,8 +17,8 @@ from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.shard import Shard
 from swapstream.operators.snapshots import Assembly, Published, decode_part
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import starts
 from swapstream.scripts.environment import Environment
-from swapstream.scripts.samples import starts
 
 LOOKED_AT = (400, 4_000, 40_000, 400_000)
 """Messages at the end of `snapshots`, more and more of them, until there is a state of each shard among them."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from kafka.errors import KafkaError
 
-from swapstream.scripts import kafka
+from swapstream.scripts.bounds import bounds
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.topics import admin
 
@@ -21,15 +21,11 @@ def start_offsets(environment: Environment, group: str, start: Start) -> dict[in
     `latest` is the end that a read_committed reader sees. `committed` is where the group's last run had a completed
     checkpoint, and the earliest offset in partitions where it had none. Raises ClusterError.
     """
-    client = kafka.consumer(environment, environment.topics.telemetry.name)
-    try:
-        with kafka.broker_errors(environment):
-            partitions = sorted(client.assignment())
-            found = client.end_offsets(partitions) if start == "latest" else client.beginning_offsets(partitions)
-    finally:
-        client.close()
+    there = bounds(environment, environment.topics.telemetry.name)
+    if start == "latest":
+        return {partition: one.end for partition, one in there.items()}
     committed = committed_offsets(environment, group) if start == "committed" else {}
-    return {partition.partition: max(offset, committed.get(partition.partition, 0)) for partition, offset in found.items()}
+    return {partition: max(one.first, committed.get(partition, 0)) for partition, one in there.items()}
 
 
 def committed_offsets(environment: Environment, group: str) -> dict[int, int]:

@@ -18,6 +18,7 @@ from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.chaining import Chaining, Gap, Taken
 from swapstream.operators.scores import ScoresFrame, decode_scores
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import is_whole
 from swapstream.scripts.console import say
 from swapstream.scripts.environment import Environment
 
@@ -88,13 +89,3 @@ def read(record: kafka.Record, topic: str, whose: tuple[str, str] | None) -> Sco
         say(f"{topic} {record.partition}:{record.offset}: {error}")
         return None
     return frame if whose in (None, (frame.provenance.namespace, frame.provenance.deployment)) else None
-
-
-def is_whole(environment: Environment, topic: str) -> bool:
-    """Whether nothing that was ever written to a topic has been deleted. Raises ClusterError."""
-    client = kafka.consumer(environment, topic)
-    try:
-        with kafka.broker_errors(environment):
-            return not any(client.beginning_offsets(list(client.assignment())).values())
-    finally:
-        client.close()

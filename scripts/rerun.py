@@ -26,12 +26,13 @@ from swapstream.operators.scoring import Witness
 from swapstream.operators.snapshots import Published
 from swapstream.operators.verification import COMPARED, Memory, Span, Verification, Verified
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import offsets_at
 from swapstream.scripts.code import look_into, without_code
 from swapstream.scripts.console import progress, say
 from swapstream.scripts.environment import Delivery, Environment
 from swapstream.scripts.reading import Reading
 from swapstream.scripts.snapshots import Known, known_of
-from swapstream.scripts.spans import Section, offsets_at
+from swapstream.scripts.spans import Section
 from swapstream.scripts.submitted import submission
 
 FRAME = 4_096

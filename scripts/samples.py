@@ -15,6 +15,7 @@ from swapstream.operators.frame import Bool, Frame, RawFrame
 from swapstream.operators.labels import NOBODY, Labels
 from swapstream.operators.token import FIRST_BYTE
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import starts
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.files import Columns, read_telemetry
 from swapstream.scripts.labels import read_labels
@@ -73,18 +74,6 @@ def in_order(records: Sequence[kafka.Record]) -> list[int]:
         highest[record.partition] = max(record.timestamp, highest.get(record.partition, record.timestamp))
         times.append(highest[record.partition])
     return times
-
-
-def starts(environment: Environment, topic: str, count: int) -> dict[int, int]:
-    """Partition → an offset from which at most `count` records follow."""
-    client = kafka.consumer(environment, topic)
-    try:
-        with kafka.broker_errors(environment):
-            partitions = list(client.assignment())
-            first, end = client.beginning_offsets(partitions), client.end_offsets(partitions)
-    finally:
-        client.close()
-    return {partition.partition: max(first[partition], end[partition] - count) for partition in partitions}
 
 
 def decoded(records: Sequence[kafka.Record], schemas: Sequence[Schema]) -> list[Frame]:

@@ -24,6 +24,7 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict, SwapstreamError
 from swapstream.operators.cut import Cut
 from swapstream.scripts.acknowledge import Ledger
+from swapstream.scripts.bounds import offsets_at
 from swapstream.scripts.compatibility import Intended, check
 from swapstream.scripts.controller import Controller
 from swapstream.scripts.deployments import Deployments
@@ -39,7 +40,6 @@ from swapstream.scripts.publish import publish
 from swapstream.scripts.refusal import tell
 from swapstream.scripts.savepoint_files import Saved, Shelf, held_by, new_id
 from swapstream.scripts.settling import behind_now, settle
-from swapstream.scripts.spans import offsets_at
 from swapstream.scripts.steps import Steps
 from swapstream.scripts.stopping import stop_with_savepoint
 from swapstream.scripts.submission import require_slots

@@ -6,9 +6,9 @@ import time
 from collections.abc import Mapping
 
 from swapstream.models.errors import ClusterError
+from swapstream.scripts.bounds import end_offsets
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.lag import Lag, lags
-from swapstream.scripts.watch import end_offsets
 
 LOOK_AGAIN = 0.5
 

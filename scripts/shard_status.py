@@ -12,6 +12,7 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError
 from swapstream.scripts import kafka
 from swapstream.scripts.acknowledge import Row, ledger_row
+from swapstream.scripts.bounds import end_offsets, starts
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.history import history
@@ -21,7 +22,6 @@ from swapstream.scripts.shards import Said, ShardState, answering, said, shard_r
 from swapstream.scripts.submitted import submission, submitted_plan
 from swapstream.scripts.topics import admin
 from swapstream.scripts.transactions import open_transactions
-from swapstream.scripts.watch import end_offsets
 
 SHARD_COLUMNS = ("deployment", "side", "partition", "duty", "plan", "epoch", "behind", "holds_at", "held_records", "reason")
 NEWEST = 50_000
@@ -98,8 +98,7 @@ def rekeying_rows(environment: Environment, spec: JobSpec) -> list[dict[str, Any
 def newest_rows(environment: Environment) -> list[Row]:
     """The last rows of the ledger, in order."""
     topic = environment.topics.ledger.name
-    start = {partition: max(0, end - NEWEST) for partition, end in end_offsets(environment, topic).items()}
-    return [ledger_row(record) for record in kafka.read_to_end(environment, topic, start)]
+    return [ledger_row(record) for record in kafka.read_to_end(environment, topic, starts(environment, topic, NEWEST))]
 
 
 def held_back(environment: Environment) -> list[str]:

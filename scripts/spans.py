@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
-from kafka import TopicPartition
 
 from swapstream.models.errors import InvalidSettings
 from swapstream.operators.verification import Span
-from swapstream.scripts import kafka
+from swapstream.scripts.bounds import Bounds, bounds, offsets_at
 from swapstream.scripts.environment import Environment
 
 Place = int | datetime
@@ -42,39 +40,21 @@ def sections(environment: Environment, topic: str, start: Place | None, end: Pla
 
     A time stands for the first record whose timestamp is not before it. Raises ClusterError.
     """
-    client = kafka.consumer(environment, topic)
-    try:
-        with kafka.broker_errors(environment):
-            partitions = sorted(client.assignment())
-            firsts, ends = client.beginning_offsets(partitions), client.end_offsets(partitions)
-            return {each.partition: Section(span_of(firsts[each], ends[each], _resolved(client, each, start, ends[each]),
-                                                    _resolved(client, each, end, ends[each])), firsts[each]) for each in partitions}
-    finally:
-        client.close()
+    there = bounds(environment, topic)
+    begins, stops = (_resolved(environment, topic, place, there) for place in (start, end))
+    return {partition: Section(span_of(one.first, one.end, begins[partition], stops[partition]), one.first)
+            for partition, one in there.items()}
+
+
+def _resolved(environment: Environment, topic: str, place: Place | None, there: Mapping[int, Bounds]) -> Mapping[int, int | None]:
+    if not isinstance(place, datetime):
+        return dict.fromkeys(there, place)
+    # What has been written since they were asked for lies behind the ends.
+    found = offsets_at(environment, topic, int(place.timestamp() * 1000))
+    return {partition: min(found[partition], one.end) for partition, one in there.items()}
 
 
 def span_of(first: int, end: int, start: int | None, stop: int | None) -> Span:
     """Between the offsets there are, `first` to before `end`."""
     last = end - 1 if stop is None else min(stop, end - 1)
     return Span(first if start is None else max(start, first), last, stop is None)
-
-
-def offsets_at(environment: Environment, topic: str, milliseconds: int) -> dict[int, int]:
-    """Partition → the first offset whose message is not older; of partitions without one their end."""
-    client = kafka.consumer(environment, topic)
-    try:
-        with kafka.broker_errors(environment):
-            partitions = sorted(client.assignment())
-            ends = client.end_offsets(partitions)
-            return {each.partition: _offset_at(client, each, milliseconds, ends[each]) for each in partitions}
-    finally:
-        client.close()
-
-
-def _resolved(client: Any, partition: TopicPartition, place: Place | None, end: int) -> int | None:
-    return _offset_at(client, partition, int(place.timestamp() * 1000), end) if isinstance(place, datetime) else place
-
-
-def _offset_at(client: Any, partition: TopicPartition, milliseconds: int, end: int) -> int:
-    found: Mapping[TopicPartition, Any] = client.offsets_for_times({partition: max(0, milliseconds)})
-    return end if found.get(partition) is None else int(found[partition].offset)

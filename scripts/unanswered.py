@@ -10,8 +10,8 @@ from swapstream.operators.dead_letters import decode_dead_letter
 from swapstream.operators.scores import decode_scores
 from swapstream.operators.token import FIRST_BYTE
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import offsets_at
 from swapstream.scripts.environment import Environment
-from swapstream.scripts.spans import offsets_at
 
 MARGIN_MS = 60_000
 

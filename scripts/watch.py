@@ -8,18 +8,9 @@ from types import TracebackType
 
 from swapstream.models.errors import SwapstreamError
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import end_offsets
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.tally import Tally
-
-
-def end_offsets(environment: Environment, topic: str) -> dict[int, int]:
-    """The next committed record of each partition."""
-    client = kafka.consumer(environment, topic, "latest")
-    try:
-        with kafka.broker_errors(environment):
-            return {partition.partition: client.position(partition) for partition in client.assignment()}
-    finally:
-        client.close()
 
 
 class Watch:

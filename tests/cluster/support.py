@@ -23,6 +23,7 @@ from swapstream.operators.dead_letters import DeadLetter
 from swapstream.operators.scores import ScoresFrame, decode_scores
 from swapstream.operators.token import FIRST_BYTE
 from swapstream.scripts import kafka
+from swapstream.scripts.bounds import end_offsets
 from swapstream.scripts.environment import Environment, load_environment, recorded
 from tests.support import wire_check
 
@@ -131,11 +132,7 @@ class Stand:
 
     def ends(self, topic: str) -> dict[int, int]:
         """partition → the offset behind the last committed record."""
-        client = kafka.consumer(self.environment, topic, "latest")
-        try:
-            return {partition.partition: client.position(partition) for partition in client.assignment()}
-        finally:
-            client.close()
+        return end_offsets(self.environment, topic)
 
     def answers(self) -> Counter[Place]:
         """How often each record is answered in scores and dead-letters together."""

@@ -13,6 +13,7 @@ import numpy as np
 import pandas
 import pytest
 from click.testing import CliRunner, Result
+from kafka import TopicPartition
 from sklearn.metrics import average_precision_score
 
 from swapstream.models import Store, train
@@ -23,13 +24,13 @@ from swapstream.operators.labels import DeviceSpan, Label, Labels, RecordId
 from swapstream.operators.plan import Require
 from swapstream.operators.statement import encode_definition
 from swapstream.operators.token import FIRST_BYTE
-from swapstream.scripts import samples
+from swapstream.scripts import bounds, samples
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.kafka import Record
 from swapstream.scripts.main import cli
 from swapstream.scripts.publish import Part, plan_parts
 from swapstream.scripts.quality import Compared, Shown, judged, require
-from swapstream.scripts.samples import last_records, marked, starts
+from swapstream.scripts.samples import last_records, marked
 from swapstream.scripts.trusting import trust_first
 from tests.support.bad_artifacts import bad_artifact, good, names, too_large
 from tests.support.shards import FIELDS, deployable, reading
@@ -261,24 +262,23 @@ def test_records_of_partitions_come_by_time_and_stay_in_order(environment: Envir
 
 
 def test_a_tail_begins_where_so_many_records_may_follow(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = TopicPartition("telemetry", 0), TopicPartition("telemetry", 1)
+
     class Consumer:
         def assignment(self) -> set[Any]:
-            return {Partition(0), Partition(1)}
+            return {second, first}
 
         def beginning_offsets(self, partitions: list[Any]) -> dict[Any, int]:
-            return {Partition(0): 90, Partition(1): 0}
+            return {first: 90, second: 0}
 
         def end_offsets(self, partitions: list[Any]) -> dict[Any, int]:
-            return {Partition(0): 100, Partition(1): 1_000}
+            return {first: 100, second: 1_000}
 
         def close(self) -> None:
             pass
 
-    class Partition(msgspec.Struct, frozen=True):
-        partition: int
-
-    monkeypatch.setattr(samples.kafka, "consumer", lambda *_: Consumer())
-    assert starts(environment, "telemetry", 20) == {0: 90, 1: 980}
+    monkeypatch.setattr(bounds.kafka, "consumer", lambda *_: Consumer())
+    assert bounds.starts(environment, "telemetry", 20) == {0: 90, 1: 980}
 
 
 def fault(device: str, first: int, last: int, **said: Any) -> Label:

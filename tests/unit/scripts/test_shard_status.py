@@ -31,7 +31,8 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     swap(made, "prod", "d", ONE.digest, Author("me"))
     row = {"namespace": "prod", "deployment": "d", "event": "activated", "partition": 0, "offset": 0, "epoch": 1, "plan_name": "p"}
     topics.send(made.topics.ledger.name, b"", msgspec.json.encode(row))
-    monkeypatch.setattr(shard_status, "end_offsets", lambda _, topic: {0: 90, 1: 80} if topic == "telemetry" else {0: 2})
+    monkeypatch.setattr(shard_status, "end_offsets", lambda *_: {0: 90, 1: 80})
+    monkeypatch.setattr(shard_status, "starts", lambda *_: {0: 0})
     monkeypatch.setattr(shard_status, "lags", lambda _, group, ends: {0: Lag(3, 0.1), 1: Lag(80, 9.0)} if group == "prod.d" else {})
     return made
 
