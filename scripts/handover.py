@@ -169,31 +169,46 @@ class Handover:
             step.result = f"generation {self.progress.generation}, job {self.progress.job_id}"
 
     def _hand_over(self, ledger: Ledger) -> Swapped:
-        progress, told = self.progress, self.green.told
         with Controller(self.environment, self.order.namespace, self.name, self.order.author) as controller:
             self._require_epoch(controller)
-            with self.steps.step("wait until it has caught up") as step:
-                waiting = CatchingUp(
-                    self.environment, told.group, progress.generation, progress.plan, self.green.job_id, self.flink, self.order.timeout
-                )
-                self.answered = {one.partition: one.seconds for one in waiting.wait(controller, ledger)}
-                step.result = f"every shard answers within {max(self.answered.values()):.2f} s"
-            with self.steps.step("write the tokens") as step:
-                self._at("token")
-                if blue_of(self.order, self.flink).execution() is None:
-                    raise ClusterError(f"{progress.full_name} does not run: only a job that runs can hand over")
-                swapped = controller.handover(progress.plan, progress.predecessor, progress.generation, progress.epoch)
-                self._at("retire", released=int(swapped.committed))
-                step.result = f"epoch {swapped.cut.epoch}: " + ", ".join(
-                    f"{swapped.cut.topic}-{partition} at {offset}" for partition, offset in sorted(swapped.cut.offsets.items())
-                )
+            try:
+                self._catch_up(controller, ledger)
+                return self._write_tokens(controller)
+            except Conflict as error:
+                raise self._given_way("somebody else took over to change its plan") from error
+
+    def _catch_up(self, controller: Controller, ledger: Ledger) -> None:
+        with self.steps.step("wait until it has caught up") as step:
+            progress, told = self.progress, self.green.told
+            waiting = CatchingUp(
+                self.environment, told.group, progress.generation, progress.plan, self.green.job_id, self.flink, self.order.timeout
+            )
+            self.answered = {one.partition: one.seconds for one in waiting.wait(controller, ledger)}
+            step.result = f"every shard answers within {max(self.answered.values()):.2f} s"
+
+    def _write_tokens(self, controller: Controller) -> Swapped:
+        with self.steps.step("write the tokens") as step:
+            self._at("token")
+            progress = self.progress
+            if blue_of(self.order, self.flink).execution() is None:
+                raise ClusterError(f"{progress.full_name} does not run: only a job that runs can hand over")
+            swapped = controller.handover(progress.plan, progress.predecessor, progress.generation, progress.epoch)
+            self._at("retire", released=int(swapped.committed))
+            step.result = f"epoch {swapped.cut.epoch}: " + ", ".join(
+                f"{swapped.cut.topic}-{partition} at {offset}" for partition, offset in sorted(swapped.cut.offsets.items())
+            )
         return swapped
 
     def _require_epoch(self, controller: Controller) -> None:
-        now = controller.in_force.epoch if controller.in_force else 0
-        if now != self.progress.based_on:
-            raise Conflict(f"{self.progress.full_name} was at epoch {self.progress.based_on} and is at {now} by now: somebody else "
-                           "changed its plan; run it again")  # fmt: skip
+        now = controller.in_force
+        if now and now.epoch != self.progress.based_on:
+            what = "a trainer pushed new numbers" if now.how == "update" else "somebody else changed its plan"
+            raise self._given_way(f"{what} (epoch {now.epoch})")
+
+    def _given_way(self, reason: str) -> Conflict:
+        """Green was started for what follows on one epoch alone."""
+        return Conflict(f"{self.progress.full_name}: {reason} after the handover had begun from epoch {self.progress.based_on}, so nothing "
+                        "was handed over; run it again, and let trainers (`Updater`, `push --now`) pause until its tokens are written")
 
     # -- where it fails before
 

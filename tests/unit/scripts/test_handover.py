@@ -10,6 +10,7 @@ import pytest
 
 from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict, Rejected
+from swapstream.models.numbers import numbers
 from swapstream.operators.token import HANDOVER, PREPARE, Token
 from swapstream.scripts import catching_up, handover, kafka, retiring, savepoints, succeeding
 from swapstream.scripts.controller import Controller
@@ -21,6 +22,7 @@ from swapstream.scripts.publish import Author, Part, publish, read_definitions
 from swapstream.scripts.savepoint_files import Shelf
 from swapstream.scripts.steps import Steps
 from swapstream.scripts.succeeding import Succession
+from swapstream.scripts.updates import Updater
 from swapstream.scripts.upgrade_order import UpgradeOrder
 from swapstream.scripts.upgrade_progress import ProgressFile
 from tests.support.flink import FakeFlink
@@ -188,6 +190,17 @@ def swapped_meanwhile(world: World) -> None:
     world.flink.rest.take_savepoint = lambda *given: (world.swap(), real(*given))[1]  # type: ignore[method-assign]
 
 
+def pushed_meanwhile(world: World) -> None:
+    real = world.flink.rest.take_savepoint
+
+    def take_savepoint(*given: Any) -> Any:
+        with Updater(world.environment, "d", speaker=ME) as updater:
+            updater.push({name: array + 0.5 for name, array in numbers(updater.artifact).items()})
+        return real(*given)
+
+    world.flink.rest.take_savepoint = take_savepoint  # type: ignore[method-assign]
+
+
 def taken_over_meanwhile(world: World) -> None:
     real = world.shards_answer
 
@@ -213,8 +226,9 @@ def blue_lost_before(world: World) -> None:
     (refused_shard, "shard 0 of the new job refused the plan: golden"),
     (silent_shards, "the new job has not caught up in 0.5 s: it has read nothing yet"),
     (no_flink_run, "flink run failed: no extractor"),
-    (swapped_meanwhile, "was at epoch 0 and is at 1 by now: somebody else changed its plan; run it again"),
-    (taken_over_meanwhile, "another controller has taken over prod/d"),
+    (swapped_meanwhile, r"prod.d: somebody else changed its plan \(epoch 1\) after the handover had begun from epoch 0, .* run it again"),
+    (pushed_meanwhile, r"prod.d: a trainer pushed new numbers \(epoch 1\) after .* let trainers .* pause until its tokens are written"),
+    (taken_over_meanwhile, r"prod.d: somebody else took over to change its plan after .* let trainers .* pause"),
 ])  # fmt: skip
 def test_what_goes_wrong_before_the_tokens_leaves_everything_as_it_was(world: World, trouble: Any, said: str) -> None:
     trouble(world)
