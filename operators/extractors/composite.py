@@ -246,12 +246,25 @@ def _migrated(member: Member, table: DeviceTable, most: int | None = None) -> St
     ours, known = member.part, (*table.layout.parts, *table.layout.kept)
     older = next((part for part in known if (part.name, part.settings) == (ours.name, ours.settings)
                   and part.schema_version < ours.schema_version), None)
-    if older is None or any(ours.means(part) for part in known):
+    if any(ours.means(part) for part in known):
+        return None
+    _refuse_changed(ours, table)
+    if older is None:
         return None
     arrays = table.arrays()
     slots = len(table.names) if most is None else min(most, len(table.names))
     columns = {column: arrays[f"{older.key}.{column}"][:slots].copy() for column in older.columns}
     return _migrate(member, older.schema_version, columns)
+
+
+def _refuse_changed(ours: Part, table: DeviceTable) -> None:
+    """Raises InvalidDefinition for state that its author has changed without saying so: it would be lost, and nobody would know."""
+    for part in table.layout.parts:
+        if (part.name, part.settings, part.schema_version) == (ours.name, ours.settings, ours.schema_version):
+            raise InvalidDefinition(
+                f"extractor {ours.name!r}: state of schema version {part.schema_version} has the columns {part.columns}, and its version "
+                f"{ours.version} names {ours.columns}; a state that changes needs a higher SCHEMA_VERSION, and a migrate"
+            )
 
 
 def _migrate(member: Member, version: int, columns: State) -> State:
