@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import msgspec
 import numpy as np
 
 from swapstream.models.schema import Schema, tick
@@ -84,16 +85,18 @@ def head(telemetry: Telemetry, limit: int) -> Telemetry:
 @click.option("--speed-up", type=click.FloatRange(0), default=0.0, show_default=True,
               help="So many times as fast as the event times; 0 is as fast as possible.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first so many rows.")
+@click.option("--no-labels", is_flag=True, help="Leave the file's labels out: they may come later, by `label`.")
 @readings_option
 @file_options
 @json_option
 @click.pass_obj
-def feed_command(name: str, file: Path, schema_name: str, speed_up: float, limit: int | None, readings: int, columns: Columns,
-                 as_json: bool) -> None:
-    """Send the rows of a CSV or Parquet FILE to the telemetry topic, and spans of labelled rows to the labels topic."""
+def feed_command(name: str, file: Path, schema_name: str, speed_up: float, limit: int | None, no_labels: bool, readings: int,
+                 columns: Columns, as_json: bool) -> None:  # fmt: skip
+    """Send the rows of a CSV, Parquet or .npy FILE to the telemetry topic, and spans of labelled rows to the labels topic."""
     schema = find_schema(schema_name)
     telemetry = read_telemetry(file, schema.names, columns)
     telemetry = head(telemetry, limit) if limit else telemetry
+    telemetry = msgspec.structs.replace(telemetry, labels=None) if no_labels else telemetry
     empty = int((~np.isfinite(telemetry.values)).any(axis=1).sum())
     if empty:
         say(f"{file}: {empty} rows have empty or infinite values and will be dead letters")

@@ -1,4 +1,4 @@
-"""Telemetry in CSV and Parquet files, as columns: for `feed`, `train` and `try` with the same options."""
+"""Telemetry in CSV, Parquet and .npy files, as columns: for `feed`, `train` and `try` with the same options."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ class Columns(msgspec.Struct, frozen=True):
     """Which columns of a file hold what.
 
     `time`, `device` and `label` are by default the columns of these names, where there are such and no field is called
-    so. A time is a date and time (UTC if it names no zone) or a number of `time_unit`; without one, row i is read i
-    seconds after `start` (microseconds since 1970). Without a device column every row is of `device_name`, by default the
-    file's name up to its first dot. `fields` are the columns of the schema's fields in their order, by default the
-    columns of the same names; ("*",) is every column with no other meaning.
+    so. A time is a date and time (UTC if it names no zone) or a number of `time_unit` after `start` (microseconds since
+    1970; None: 1970 itself); without one, row i is read i `time_unit` after `start` (None: DEFAULT_START). Without a device
+    column every row is of `device_name`, by default the file's name up to its first dot. `fields` are the columns of the
+    schema's fields in their order, by default the columns of the same names; ("*",) is every column with no other meaning.
+    A .npy file's columns are called 0, 1, …
     """
 
     time: str | None = None
@@ -41,7 +42,7 @@ class Columns(msgspec.Struct, frozen=True):
     device_name: str | None = None
     label: str | None = None
     fields: tuple[str, ...] | None = None
-    start: int = DEFAULT_START
+    start: int | None = None
 
 
 class Telemetry(msgspec.Struct, frozen=True):
@@ -69,7 +70,7 @@ class Telemetry(msgspec.Struct, frozen=True):
 
 
 def read_telemetry(path: str | Path, names: Sequence[str], columns: Columns | None = None) -> Telemetry:
-    """Read a CSV or Parquet file whose schema has the fields `names`. Raises InvalidSettings, naming file and column."""
+    """Read a CSV, Parquet or .npy file whose schema has the fields `names`. Raises InvalidSettings, naming file and column."""
     path, columns = Path(path), columns or Columns()
     there = column_names(path)
     time = _choose(path, "time", columns.time, there, names)
@@ -82,11 +83,16 @@ def read_telemetry(path: str | Path, names: Sequence[str], columns: Columns | No
         raise InvalidSettings(f"{path}: there are no rows, only names of columns")
     return Telemetry(
         devices_of(path, table, device) if device else [columns.device_name or path.name.split(".")[0]] * n,
-        times_of(path, table[time], columns.time_unit) if time else columns.start + np.arange(n) * 1_000_000,
+        times_of(path, table[time], columns.time_unit, columns.start or 0) if time else _counted(columns, n),
         np.column_stack([_numbers(path, table[field]) for field in fields]),
         labels_of(path, table[label]) if label else None,
         file_source(path, n),
     )
+
+
+def _counted(columns: Columns, n: int) -> Int64:
+    start = DEFAULT_START if columns.start is None else columns.start
+    return np.asarray(start + np.arange(n) * MICROS[columns.time_unit])
 
 
 def _choose(path: Path, role: str, wanted: str | None, there: list[str], names: Sequence[str]) -> str | None:
@@ -117,6 +123,8 @@ def column_names(path: Path) -> list[str]:
     with _one_line(path):
         if _is_parquet(path):
             return list(pyarrow.parquet.read_schema(path).names)
+        if path.suffix == ".npy":
+            return [str(name) for name in range(_array(path).shape[1])]
         return [str(name) for name in pandas.read_csv(path, nrows=0, sep=_separator(path)).columns]
 
 
@@ -124,6 +132,8 @@ def table_of(path: Path, columns: list[str]) -> Any:
     with _one_line(path):
         if _is_parquet(path):
             return pyarrow.parquet.read_table(path, columns=columns).to_pandas()
+        if path.suffix == ".npy":
+            return pandas.DataFrame({name: _array(path)[:, int(name)] for name in columns})
         # round_trip: pandas' faster parser is off by a bit now and then.
         return pandas.read_csv(path, usecols=columns, sep=_separator(path), float_precision="round_trip")
 
@@ -132,10 +142,19 @@ def _is_parquet(path: Path) -> bool:
     return path.suffix in (".parquet", ".pq")
 
 
+def _array(path: Path) -> Float64:
+    """Numbers [n, columns], of which no more is read than is looked at. Raises ValueError."""
+    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(found, np.ndarray) or found.ndim not in (1, 2) or found.dtype.kind not in "fiub":
+        told = f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else "several arrays"
+        raise ValueError(f"holds {told}; allowed are numbers of shape (rows,) or (rows, columns)")
+    return found.reshape(len(found), -1)
+
+
 def _separator(path: Path) -> str:
     kind = path.name.removesuffix(".gz").rpartition(".")[2]
     if kind not in ("csv", "tsv"):
-        raise InvalidSettings(f"{path}: the file's name must end in .parquet, .pq, .csv, .tsv, .csv.gz or .tsv.gz")
+        raise InvalidSettings(f"{path}: the file's name must end in .parquet, .pq, .npy, .csv, .tsv, .csv.gz or .tsv.gz")
     return "\t" if kind == "tsv" else ","
 
 
@@ -149,7 +168,7 @@ class _one_line:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError | ValueError | pyarrow.ArrowException):
+        if isinstance(error, OSError | ValueError | EOFError | pyarrow.ArrowException):
             words = str(error).strip().splitlines() or [type(error).__name__]
             raise InvalidSettings(f"{self._path}: {words[0]}") from error
 
@@ -165,12 +184,13 @@ def _check_filled(path: Path, column: Any, what: str) -> None:
         raise InvalidSettings(f"{path}: row {missing[0] + 1} has no {what} (column {column.name!r})")
 
 
-def times_of(path: Path, column: Any, unit: str) -> Int64:
+def times_of(path: Path, column: Any, unit: str, start: int = 0) -> Int64:
+    """Event times in µs: of dates and times, or of numbers of a unit after `start` (µs). Raises InvalidSettings."""
     _check_filled(path, column, "time")
     if pandas.api.types.is_integer_dtype(column):
-        micros = np.array([min(value * MICROS[unit], MAX_MICROS + 1) for value in column.tolist()], np.int64)
+        micros = np.array([max(-1, min(start + value * MICROS[unit], MAX_MICROS + 1)) for value in column.tolist()], np.int64)
     elif pandas.api.types.is_float_dtype(column):
-        micros = np.rint(np.clip(column.to_numpy(np.float64) * MICROS[unit], -1.0, 2.0 * MAX_MICROS)).astype(np.int64)
+        micros = np.rint(np.clip(start + column.to_numpy(np.float64) * MICROS[unit], -1.0, 1.5 * MAX_MICROS)).astype(np.int64)
     else:
         with _one_line(path):
             parsed = pandas.to_datetime(column, utc=True, format="ISO8601" if column.dtype == object else None)
@@ -220,19 +240,19 @@ def parse_start(text: str) -> int:
 def file_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say which columns of a file hold what. The command gets them as one argument, `columns`."""
 
-    @click.option("--time", help="Column of the event time; by default 'time', else a row is a second.")
+    @click.option("--time", help="Column of the event time; by default 'time', else each row is a --time-unit later.")
     @click.option("--time-unit", type=click.Choice(list(MICROS)), default="s", show_default=True,
                   help="Of times that are numbers.")
     @click.option("--device", help="Column of the device's name; by default 'device'.")
     @click.option("--device-name", help="The device of every row, instead of a column; by default the file's name.")
     @click.option("--label", help="Column that is true (or not 0) for known anomalies; by default 'label'.")
     @click.option("--fields", help="Columns for the schema's fields, as a,b,c in their order, or * for all others.")
-    @click.option("--start-time", help="Of the first row, where no column holds the time; ISO 8601 or seconds since 1970.")
+    @click.option("--start-time", help="From when times that are numbers, or rows without one, count: ISO 8601 or seconds since 1970.")
     @functools.wraps(command)
     def with_columns(*args: Any, time: str | None, time_unit: Any, device: str | None, device_name: str | None,
                      label: str | None, fields: str | None, start_time: str | None, **rest: Any) -> Any:
         chosen = None if fields is None else tuple(name.strip() for name in fields.split(","))
-        start = DEFAULT_START if start_time is None else parse_start(start_time)
+        start = None if start_time is None else parse_start(start_time)
         return command(*args, columns=Columns(time, time_unit, device, device_name, label, chosen, start), **rest)
 
     return with_columns

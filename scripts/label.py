@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import numpy as np
@@ -29,16 +30,18 @@ LOOKED_AT = 1_000_000
 @click.command("label")
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @click.option("--record", "records", multiple=True, metavar="PARTITION:OFFSET[INDEX]", help="A record of telemetry, as `scores` shows it.")
-@click.option("--device", help="A device, with --from and --to.")
+@click.option("--device", help="A device, with --from and --to; that of all rows of a FILE.")
 @click.option("--from", "first", help="Event time of its first reading that is meant: ISO 8601, or seconds since 1970.")
 @click.option("--to", "last", help="Event time of the last one.  [that of --from]")
 @click.option("--normal", is_flag=True, help="They are no anomalies.")
 @click.option("--kind", default="", help="Of what sort.")
+@click.option("--time", "time_column", default="time", show_default=True, help="A file's column of event times.")
 @click.option("--time-unit", type=click.Choice(list(MICROS)), default="s", show_default=True, help="Of a file's times that are numbers.")
+@click.option("--start-time", help="From when these count: ISO 8601 or seconds since 1970.")
 @json_option
 @click.pass_obj
 def label_command(name: str, file: Path | None, records: Sequence[str], device: str | None, first: str | None, last: str | None,
-                  normal: bool, kind: str, time_unit: str, as_json: bool) -> None:
+                  normal: bool, kind: str, time_column: str, time_unit: str, start_time: str | None, as_json: bool) -> None:  # fmt: skip
     """Label records, a device over a span of event time, or what stands in FILE (CSV or Parquet).
 
     A file's rows are records (columns partition, offset and perhaps index, as `export` writes them) or spans (device with first and
@@ -48,12 +51,14 @@ def label_command(name: str, file: Path | None, records: Sequence[str], device: 
     """
     environment = load_environment(name)
     topic = environment.topics.telemetry.name
-    given = [file is not None, bool(records), device is not None]
-    if sum(given) != 1 or (first is None) != (device is None) or (last is not None and device is None):
+    given = [file is not None, bool(records), device is not None and file is None]
+    spanned = given[2] == (first is not None) and (last is None or given[2])
+    if sum(given) != 1 or not spanned:
         raise InvalidSettings("label takes a file, --record, or --device with --from and perhaps --to")
     when, who = int(time.time() * 1_000), author()
     if file is not None:
-        labels = of_file(file, topic, time_unit, not normal, kind, when, who)
+        rows = Rows(file, device, time_column, time_unit, parse_start(start_time or "0"))
+        labels = of_file(rows, topic, not normal, kind, when, who)
     else:
         abouts: list[RecordId | DeviceSpan] = [record(text, topic) for text in records]
         abouts = abouts or [span(device or "", first or "", last)]
@@ -80,10 +85,27 @@ def span(device: str, first: str, last: str | None) -> DeviceSpan:
     return DeviceSpan(device, begin, begin if last is None else parse_start(last))
 
 
-def of_file(path: Path, topic: str, unit: str, label: bool, kind: str, when: int, who: str) -> list[Label]:
+class Rows(NamedTuple):
+    """A file of labels: `device`, where all rows are of one; its column of times, and what numbers in it count, from when on (µs)."""
+
+    path: Path
+    device: str | None
+    time: str
+    unit: str
+    start: int
+
+    @property
+    def layouts(self) -> tuple[list[str], ...]:
+        """Columns that say what is labelled: of these the first that are there count."""
+        device = [] if self.device else ["device"]
+        spans = ([*device, "first", "last"], [*device, self.time])
+        return spans if self.device else (["partition", "offset", "index"], ["partition", "offset"], *spans)
+
+
+def of_file(rows: Rows, topic: str, label: bool, kind: str, when: int, who: str) -> list[Label]:
     """A label a row; a column overrides `label` or `kind`. Raises InvalidSettings, naming file and row."""
-    there = column_names(path)
-    wanted = _columns(path, there)
+    path, there = rows.path, column_names(rows.path)
+    wanted = _columns(rows, there)
     table = table_of(path, [*wanted, *(name for name in ("label", "kind") if name in there)])
     if "label" in there:
         table = table[table["label"].notna()].reset_index(drop=True)
@@ -93,18 +115,19 @@ def of_file(path: Path, topic: str, unit: str, label: bool, kind: str, when: int
         numbers = [_whole(path, table[name]) for name in wanted]
         abouts: Iterable[RecordId | DeviceSpan] = (RecordId(topic, *row) for row in zip(*numbers, strict=True))
     else:
-        times = [times_of(path, table[name], unit).tolist() for name in wanted[1:]]
-        abouts = map(DeviceSpan, devices_of(path, table, "device"), times[0], times[-1])
+        times = [times_of(path, table[name], rows.unit, rows.start).tolist() for name in wanted if name != "device"]
+        devices = [rows.device] * len(table) if rows.device else devices_of(path, table, "device")
+        abouts = map(DeviceSpan, devices, times[0], times[-1])
     return [check(Label(about, bool(one), what, (), when, who)) for about, one, what in zip(abouts, said, kinds, strict=True)]
 
 
-def _columns(path: Path, there: Sequence[str]) -> list[str]:
+def _columns(rows: Rows, there: Sequence[str]) -> list[str]:
     """Those that say what is labelled."""
-    for names in (["partition", "offset", "index"], ["partition", "offset"], ["device", "first", "last"], ["device", "time"]):
+    for names in rows.layouts:
         if set(names) <= set(there):
             return names
-    raise InvalidSettings(f"{path}: columns are {', '.join(there[:12])}; needed are partition and offset (and index), or "
-                          "device with first and last, or with time")  # fmt: skip
+    needed = "" if rows.device else "partition and offset (and index), or device with "
+    raise InvalidSettings(f"{rows.path}: columns are {', '.join(there[:12])}; needed are {needed}first and last, or {rows.time}")
 
 
 def _whole(path: Path, column: object) -> list[int]:

@@ -72,6 +72,42 @@ def test_times_are_numbers_of_a_unit_or_dates(tmp_path: Path, times: object, uni
     assert read(save(tmp_path, time=times), time_unit=unit).times.tolist() == micros
 
 
+def test_numbers_count_from_a_start(tmp_path: Path) -> None:
+    path = save(tmp_path, time=[0, 1, 2.5])
+    assert read(path, time_unit="min", start=DEFAULT_START).times.tolist() == [DEFAULT_START + n for n in (0, 60_000_000, 150_000_000)]
+    path = save(tmp_path, time=[0, -1, 7])
+    assert read(path, time_unit="s", start=DEFAULT_START).times.tolist() == [DEFAULT_START + n * 1_000_000 for n in (0, -1, 7)]
+    path = save(tmp_path, time=["2026-01-01", "2026-01-02", "2026-01-03"])
+    assert read(path, start=5).times[0] == DEFAULT_START
+    path = save(tmp_path, time=None)
+    assert read(path, time_unit="min", start=5).times.tolist() == [5, 60_000_005, 120_000_005]
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i2", "?"])
+def test_an_array_of_numbers(tmp_path: Path, dtype: str) -> None:
+    rows = np.arange(6).reshape(3, 2).astype(dtype)
+    np.save(tmp_path / "A-1.npy", rows)
+    np.save(tmp_path / "line.npy", rows[:, 0])
+    found = read(tmp_path / "A-1.npy", "x", "y", fields=("*",), time_unit="min", start=0)
+    assert found.values.tolist() == rows.astype(float).tolist()
+    assert (found.devices, found.times.tolist()) == (["A-1"] * 3, [0, 60_000_000, 120_000_000])
+    assert read(tmp_path / "A-1.npy", "x", fields=("1",)).values.tolist() == rows[:, 1:].astype(float).tolist()
+    assert read(tmp_path / "line.npy", "x", fields=("*",)).values.tolist() == rows[:, :1].astype(float).tolist()
+
+
+@pytest.mark.parametrize(("array", "words"), [
+    (np.zeros((2, 3, 4)), "holds float64 of shape (2, 3, 4); allowed are numbers"),
+    (np.array(["a", "b"]), "holds <U1 of shape (2,); allowed are numbers"),
+    (np.array([{}, []], object), "Python objects"),
+])
+def test_other_arrays_are_one_line(tmp_path: Path, array: object, words: str) -> None:
+    np.save(tmp_path / "a.npy", array)  # type: ignore[arg-type]
+    with pytest.raises(InvalidSettings) as error:
+        read(tmp_path / "a.npy", "x", fields=("*",))
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 def test_empty_cells_are_nan_and_can_be_left_out(tmp_path: Path) -> None:
     found = read(save(tmp_path, "csv", x=[0.1, None, 3.0], y=[1.0, 2.0, np.inf]))
     assert np.isnan(found.values[1, 0])
@@ -103,7 +139,7 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, changes: dict[str, object], n
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.xlsx", "a.csv.gz"])
+@pytest.mark.parametrize("name", ["a.parquet", "a.csv", "a.npy", "a.xlsx", "a.csv.gz"])
 @pytest.mark.parametrize("content", [b"", b"\x00\xff\xfe", None])
 def test_files_that_are_none_are_one_line(tmp_path: Path, name: str, content: bytes | None) -> None:
     if content is not None:

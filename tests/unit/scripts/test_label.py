@@ -95,6 +95,17 @@ def test_a_file_of_moments(broker: Broker) -> None:
     assert written(broker)[0].about == DeviceSpan("a", 1_767_225_600_000_000, 1_767_225_600_000_000)
 
 
+def test_a_file_of_one_device_whose_times_count_from_a_start(broker: Broker) -> None:
+    pandas.DataFrame({"minute": [0, 1], "c00": [0.5, 0.25], "label": [False, True]}).to_parquet("l.parquet")
+    label("l.parquet", "--device", "A-1", "--time", "minute", "--time-unit", "min", "--start-time", "1970-01-02")
+    day = 86_400_000_000
+    assert [(one.about, one.label) for one in written(broker)] == [
+        (DeviceSpan("A-1", day, day), False), (DeviceSpan("A-1", day + 60_000_000, day + 60_000_000), True)]
+    Path("s.csv").write_text("first,last,kind\n3,4,leak\n")
+    label("s.csv", "--device", "A-1", "--time-unit", "min", "--start-time", "1970-01-02")
+    assert written(broker)[-1].about == DeviceSpan("A-1", day + 180_000_000, day + 240_000_000)
+
+
 @pytest.mark.parametrize(("arguments", "kind", "said"), [
     ((), InvalidSettings, "label takes a file, --record, or --device with --from"),
     (("--record", "0:5", "--device", "a", "--from", "1"), InvalidSettings, "label takes"),
@@ -107,6 +118,9 @@ def test_a_file_of_moments(broker: Broker) -> None:
     (("--record", "0:10[2]"), UnknownName, r"record telemetry-0:10\[2\] is the token of a swap"),
     (("no.csv",), InvalidSettings, "no such file"),
     (("wrong.csv",), InvalidSettings, "columns are a, b; needed are partition and offset"),
+    (("wrong.csv", "--device", "a", "--time", "when"), InvalidSettings, "columns are a, b; needed are first and last, or when"),
+    (("empty.csv", "--device", "a", "--from", "1"), InvalidSettings, "label takes"),
+    (("--record", "0:5", "--to", "1"), InvalidSettings, "label takes"),
     (("half.csv",), InvalidSettings, "row 2: offset is 6.5; allowed are numbers from 0 on"),
     (("empty.csv",), InvalidSettings, "row 1 has no time"),
 ])  # fmt: skip
