@@ -18,7 +18,7 @@ from swapstream.scripts.console import json_option, out, say, show
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.plot import draw_replay
 from swapstream.scripts.rerun import Rerun
-from swapstream.scripts.spans import place_of, sections
+from swapstream.scripts.spans import only, place_of, sections
 from swapstream.scripts.submitted import the_deployment
 
 if TYPE_CHECKING:
@@ -58,10 +58,7 @@ def replay(
     Raises UnknownName, InvalidSettings, ClusterError.
     """
     name, topic = the_deployment(environment, deployment), environment.topics.telemetry.name
-    wanted = sections(environment, topic, _place(start), _place(end))
-    if strange := set(partitions) - wanted.keys():
-        raise UnknownName(f"{topic} has no partition {min(strange)}; its partitions are 0 to {len(wanted) - 1}")
-    wanted = {partition: section for partition, section in wanted.items() if not partitions or partition in partitions}
+    wanted = only(sections(environment, topic, _place(start), _place(end)), topic, partitions)
     told = Retelling({partition: section.span.first for partition, section in wanted.items()}, device)
     runs = list(Rerun(environment, namespace or environment.job.namespace, name, witness=told).run(wanted, start is None))
     divergences = [run.verified.first for run in runs if run.verified.first]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 import msgspec
 
-from swapstream.models.errors import InvalidSettings
+from swapstream.models.errors import InvalidSettings, UnknownName
 from swapstream.operators.verification import Span
 from swapstream.scripts.bounds import Bounds, bounds, offsets_at
 from swapstream.scripts.environment import Environment
@@ -44,6 +44,13 @@ def sections(environment: Environment, topic: str, start: Place | None, end: Pla
     begins, stops = (_resolved(environment, topic, place, there) for place in (start, end))
     return {partition: Section(span_of(one.first, one.end, begins[partition], stops[partition]), one.first)
             for partition, one in there.items()}
+
+
+def only(found: Mapping[int, Section], topic: str, partitions: Collection[int]) -> dict[int, Section]:
+    """The sections of some partitions; of all where none is named. Raises UnknownName."""
+    if strange := set(partitions) - found.keys():
+        raise UnknownName(f"{topic} has no partition {min(strange)}; its partitions are 0 to {len(found) - 1}")
+    return {partition: section for partition, section in found.items() if not partitions or partition in partitions}
 
 
 def _resolved(environment: Environment, topic: str, place: Place | None, there: Mapping[int, Bounds]) -> Mapping[int, int | None]:

@@ -8,13 +8,12 @@ import click
 import msgspec
 from rich.table import Table
 
-from swapstream.models.errors import UnknownName
 from swapstream.operators.comparison import Divergence
 from swapstream.operators.verification import Span, Verified
 from swapstream.scripts.console import json_option, out, say, show
 from swapstream.scripts.environment import Delivery, load_environment
 from swapstream.scripts.rerun import Rerun
-from swapstream.scripts.spans import place_of, sections
+from swapstream.scripts.spans import only, place_of, sections
 from swapstream.scripts.submitted import the_deployment
 
 COUNTS = ("scores", "features", "anomalies", "dead_letters", "equal", "within tolerance", "repeats", "unanswered",
@@ -47,10 +46,7 @@ def verify_command(ctx: click.Context, deployment: str | None, namespace: str | 
     rerun = Rerun(environment, namespace or environment.job.namespace, the_deployment(environment, deployment),
                     delivery, tolerance)
     topic = environment.topics.telemetry.name
-    wanted = sections(environment, topic, place_of(start), place_of(end))
-    if strange := set(partitions) - wanted.keys():
-        raise UnknownName(f"{topic} has no partition {min(strange)}; its partitions are 0 to {len(wanted) - 1}")
-    wanted = {partition: section for partition, section in wanted.items() if not partitions or partition in partitions}
+    wanted = only(sections(environment, topic, place_of(start), place_of(end)), topic, partitions)
     found = list(rerun.run(wanted, start is None))
     rows = [row_of(run.span, run.state, run.verified) for run in found]
     show(rows, COLUMNS, as_json, f"{rerun.namespace}/{rerun.deployment}")
