@@ -12,7 +12,7 @@ from swapstream.operators.decode import Decoders
 from swapstream.operators.devices import DeviceTable
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.frame import RawFrame
-from swapstream.operators.token import FIRST_BYTE
+from swapstream.operators.token import is_token
 
 
 class Extraction:
@@ -38,7 +38,7 @@ class Extraction:
 
 
 def without_tokens(raw: RawFrame) -> RawFrame:
-    places = [place for place, payload in enumerate(raw.payloads) if not (payload or b"").startswith(FIRST_BYTE)]
+    places = [place for place, payload in enumerate(raw.payloads) if not is_token(payload)]
     if len(places) == len(raw):
         return raw
     at = np.array(places, np.int64)

@@ -18,7 +18,7 @@ from swapstream.operators.frame import Int64
 from swapstream.operators.readers import MAX_DEVICE_BYTES, Bad, device_detail, devices_good
 from swapstream.operators.records import device_record
 from swapstream.operators.splitting import CantSplit, split
-from swapstream.operators.token import FIRST_BYTE
+from swapstream.operators.token import is_token
 from swapstream.operators.typed import Typed
 
 MAX_MESSAGE = 12_000_000
@@ -84,7 +84,7 @@ class Rekeying:
             except CantSplit as error:
                 bad.append(Bad(place, None, *error.args))
         for entry in bad:
-            if not (payloads[entry.place] or b"").startswith(FIRST_BYTE):
+            if not is_token(payloads[entry.place]):
                 found.keys[entry.place][:] = [None]
                 found.bodies[entry.place] = [self._letter(messages, entry)]
         return found

@@ -19,6 +19,11 @@ SWAP, PREPARE, UPDATE, HANDOVER = "swap", "prepare", "update", "handover"
 KINDS = (SWAP, PREPARE, UPDATE, HANDOVER)
 
 
+def is_token(payload: bytes | None) -> bool:
+    """Whether a message starts as tokens do, and no reading."""
+    return (payload or b"").startswith(FIRST_BYTE)
+
+
 class Token(msgspec.Struct, frozen=True, omit_defaults=True):
     """Addressed to one deployment, topic and partition. `parameters_end` says how far `parameters` must be read to judge it.
 

@@ -26,7 +26,7 @@ from swapstream.operators.scores import ScoresFrame
 from swapstream.operators.scoring import Witness
 from swapstream.operators.shard import Shard
 from swapstream.operators.snapshots import Published
-from swapstream.operators.token import FIRST_BYTE, HANDOVER, PREPARE, Token
+from swapstream.operators.token import HANDOVER, PREPARE, Token, is_token
 
 AHEAD = 200_000
 """Offsets that the emitted side is read ahead: more than a frame spans, whose messages of several schemas overlap, and as far as
@@ -247,7 +247,7 @@ class Verification:
 
     def _token(self, payload: bytes | None) -> Token | None:
         """A token of this shard's, signed by whom it may be."""
-        if not payload or payload[0] != FIRST_BYTE[0]:
+        if payload is None or not is_token(payload):
             return None
         with suppress(InvalidToken):
             token = Token.decode(payload)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict
 from swapstream.operators.cut import Cut
 from swapstream.operators.plan_file import load_plan_file
-from swapstream.operators.token import FIRST_BYTE
-from swapstream.scripts import kafka
+from swapstream.operators.token import is_token
 from swapstream.scripts.answers_file import write_answers
 from swapstream.scripts.computed import span_of
 from swapstream.scripts.console import json_option, progress, say, show
@@ -30,7 +30,7 @@ from swapstream.scripts.spans import Section, place_of
 from swapstream.scripts.specification import first_spec
 from swapstream.scripts.submission import Submission
 from swapstream.scripts.topics import admin, ensure_topics
-from swapstream.scripts.unanswered import of_frame, of_letter, take
+from swapstream.scripts.unanswered import answered
 
 JOB = "detect"
 OUTPUT = ("scores", "features", "anomalies", "dead_letters", "ledger", "snapshots")
@@ -160,21 +160,14 @@ class Backfill(Submission):
     def _unanswered(self, partitions: Mapping[int, int]) -> bool:
         """Whether some record of the span is in no output yet: the job has read it, and may not have done with it. Records are answered in
         their order, so it is the last ones."""
-        topics = self.environment.topics
-        answered: dict[int, int] = {}
-        whole = Cut(self.deployment.namespace, self.deployment.name, 0, "", topics.telemetry.name,
+        whole = Cut(self.deployment.namespace, self.deployment.name, 0, "", self.environment.topics.telemetry.name,
                     {partition: self.spans[partition][1] + 1 for partition in partitions})
-        for topic, read in ((topics.scores, of_frame), (topics.features, of_frame), (topics.dead_letters, of_letter)):
-            take(answered, whole, (read(record.value or b"", whole) for record in kafka.read_to_end(self.environment, topic.name)))
-        return any(self._more(partition, max(answered.get(partition, -1) + 1, self.spans[partition][0])) for partition in partitions)
+        last = answered(self.environment, whole)
+        return any(self._more(partition, max(last.get(partition, -1) + 1, self.spans[partition][0])) for partition in partitions)
 
     def _more(self, partition: int, first: int) -> bool:
         """Whether there is a reading in the rest of a partition's span, from an offset on."""
         last = self.spans[partition][1]
         with Reading(self.environment, self.environment.topics.telemetry.name, {partition: first}, {partition}) as reading:
-            for record in iter(reading.next, None):
-                if record.offset > last:
-                    return False
-                if not (record.value or b"").startswith(FIRST_BYTE):
-                    return True
-        return False
+            rest = takewhile(lambda record: record.offset <= last, iter(reading.next, None))
+            return any(not is_token(record.value) for record in rest)

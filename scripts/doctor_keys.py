@@ -9,7 +9,7 @@ from swapstream.jobs.partitioner import partition_of
 from swapstream.models.errors import InvalidDefinition, UnknownName
 from swapstream.models.schema import Schema
 from swapstream.operators.rekeying import Rekeying
-from swapstream.operators.token import FIRST_BYTE
+from swapstream.operators.token import is_token
 from swapstream.scripts import kafka
 from swapstream.scripts.bounds import starts
 from swapstream.scripts.deployments import Deployments
@@ -26,7 +26,7 @@ def key_findings(environment: Environment, topic: str) -> Iterator[Finding]:
     """What the newest messages of telemetry say. Raises ClusterError."""
     start = starts(environment, topic, SAMPLE)
     found = [record for record in kafka.read_to_end(environment, topic, start, read_committed=False)
-             if not (record.value or b"").startswith(FIRST_BYTE)]  # fmt: skip
+             if not is_token(record.value)]  # fmt: skip
     yield judge_keys(found, len(start), topic)
     for schemas in schemas_in_force(environment):
         yield judge_devices(found, schemas, topic)

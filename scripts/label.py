@@ -14,7 +14,7 @@ import numpy as np
 from swapstream.models.errors import InvalidSettings, UnknownName
 from swapstream.models.lineage import author
 from swapstream.operators.labels import DeviceSpan, Label, RecordId, check
-from swapstream.operators.token import FIRST_BYTE
+from swapstream.operators.token import is_token
 from swapstream.scripts import kafka
 from swapstream.scripts.bounds import bounds
 from swapstream.scripts.console import json_option, show
@@ -167,7 +167,7 @@ def _look(environment: Environment, topic: str, partition: int, wanted: dict[int
             if found.offset > max(wanted):
                 break
             one = left.pop(found.offset, None)
-            if one and (found.value or b"").startswith(FIRST_BYTE):
+            if one and is_token(found.value):
                 raise UnknownName(f"record {one} is the token of a swap")
     if left:
         raise UnknownName(f"record {left[min(left)]}: there is none at this offset")

@@ -13,7 +13,7 @@ from swapstream.models.schema import Schema
 from swapstream.operators.decode import Decoders
 from swapstream.operators.frame import Bool, Frame, RawFrame
 from swapstream.operators.labels import NOBODY, Labels
-from swapstream.operators.token import FIRST_BYTE
+from swapstream.operators.token import is_token
 from swapstream.scripts import kafka
 from swapstream.scripts.bounds import starts
 from swapstream.scripts.environment import Environment
@@ -61,7 +61,7 @@ def last_records(environment: Environment, count: int) -> list[kafka.Record]:
     """The newest of all partitions by Kafka's timestamp, oldest first; those of a partition stay in their order."""
     topic = environment.topics.telemetry.name
     records = [record for record in kafka.read_to_end(environment, topic, starts(environment, topic, count))
-               if record.value is not None and not record.value.startswith(FIRST_BYTE)]
+               if record.value is not None and not is_token(record.value)]
     times = in_order(records)
     return [records[place] for place in np.argsort(times, kind="stable")[-count:].tolist()]
 

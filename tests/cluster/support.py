@@ -21,7 +21,7 @@ from swapstream.models.schema import Schema, load_schema
 from swapstream.models.store import Store
 from swapstream.operators.dead_letters import DeadLetter
 from swapstream.operators.scores import ScoresFrame, decode_scores
-from swapstream.operators.token import FIRST_BYTE
+from swapstream.operators.token import is_token
 from swapstream.scripts import kafka
 from swapstream.scripts.bounds import end_offsets
 from swapstream.scripts.environment import Environment, load_environment, recorded
@@ -51,6 +51,7 @@ class Stand:
 
     def __init__(self, cluster: Path, directory: Path, name: str, **job: Any) -> None:
         self.name, self.directory = name, directory
+        self.since: dict[str, dict[int, int]] = {}
         self.path = directory / f"{name}.yaml"
         self.path.write_bytes(msgspec.yaml.encode(_own_topics(cluster, name, job)))
         self.run("topics")
@@ -111,18 +112,27 @@ class Stand:
 
     # -- what came out, as a read_committed reader sees it
 
+    def from_here(self) -> None:
+        """From now on what is there by now is left out, of telemetry, scores and dead letters."""
+        topics = self.environment.topics
+        self.since = {name: self.ends(name) for name in (topics.telemetry.name, topics.scores.name, topics.dead_letters.name)}
+
+    def _read(self, topic: str) -> Iterator[kafka.Record]:
+        return kafka.read_to_end(self.environment, topic, self.since.get(topic, "earliest"))
+
     def telemetry(self) -> dict[Place, kafka.Record]:
         """Everything in telemetry, tokens included."""
-        found = kafka.read_to_end(self.environment, self.environment.topics.telemetry.name)
+        found = self._read(self.environment.topics.telemetry.name)
         return {(record.partition, record.offset): record for record in found}
 
     def frames(self, start: dict[int, int] | None = None) -> list[ScoresFrame]:
         """Messages of `scores`, in order within a partition."""
-        found = kafka.read_to_end(self.environment, self.environment.topics.scores.name, start or "earliest")
+        topic = self.environment.topics.scores.name
+        found = kafka.read_to_end(self.environment, topic, start) if start else self._read(topic)
         return [decode_scores(record.value or b"") for record in found]
 
     def dead_letters(self) -> list[DeadLetter]:
-        found = kafka.read_to_end(self.environment, self.environment.topics.dead_letters.name)
+        found = self._read(self.environment.topics.dead_letters.name)
         return [msgspec.msgpack.decode(record.value or b"", type=DeadLetter) for record in found]
 
     def messages(self, topic: str) -> list[dict[str, Any]]:
@@ -164,7 +174,7 @@ def places(frame: ScoresFrame) -> Iterator[Place]:
 
 def readings(telemetry: dict[Place, kafka.Record]) -> dict[Place, kafka.Record]:
     """What is in telemetry, but for what starts as a token does."""
-    return {place: record for place, record in telemetry.items() if not (record.value or b"").startswith(FIRST_BYTE)}
+    return {place: record for place, record in telemetry.items() if not is_token(record.value)}
 
 
 def wait_until(met: Callable[[], bool], seconds: float, what: str, every: float = 0.25) -> None:

@@ -16,7 +16,7 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.jobs.stateful import stateful_uids
 from swapstream.models.schema import encoder
 from swapstream.operators.chaining import Gap
-from swapstream.operators.token import FIRST_BYTE
+from swapstream.operators.token import FIRST_BYTE, is_token
 from swapstream.scripts import kafka
 from swapstream.scripts.outputs import read_scores
 from swapstream.scripts.topics import admin
@@ -88,7 +88,7 @@ class Raw:
 def written(stand: Stand) -> list[kafka.Record]:
     """What a read_committed reader finds in telemetry but for tokens, in order within a partition."""
     found = kafka.read_to_end(stand.environment, stand.environment.topics.telemetry.name)
-    return [record for record in found if not (record.value or b"").startswith(FIRST_BYTE)]
+    return [record for record in found if not is_token(record.value)]
 
 
 def device_of(value: bytes) -> str:
