@@ -1,4 +1,12 @@
-"""`swapstream replay`: what production did with readings, done again here, with everything on the way to their answers."""
+"""`swapstream replay`: what production did with readings, done again here, with everything on the way to their answers.
+
+In a notebook:
+
+    from swapstream.scripts.replay import replay
+
+    frame = replay("2026-01-31T12:00", "2026-01-31T12:30", device="pump-003")
+    frame[["time", "champion.score", "champion.threshold", "anomalous"]]
+"""
 
 from __future__ import annotations
 
@@ -10,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from swapstream.models.errors import UnknownName
+from swapstream.models.errors import InvalidSettings, UnknownName
 from swapstream.operators.comparison import Divergence
 from swapstream.operators.retelling import Retelling
 from swapstream.operators.verification import Memory
@@ -43,6 +51,49 @@ class Replayed(NamedTuple):
 
 
 def replay(
+    start: int | str | None = None,
+    end: int | str | None = None,
+    *,
+    until: int | None = None,
+    device: str | None = None,
+    partitions: Sequence[int] = (),
+    deployment: str | None = None,
+    namespace: str | None = None,
+    environment: Environment | str | None = None,
+) -> pd.DataFrame:
+    """What a deployment did with a span of telemetry, as a pandas frame: a row for each reading, by partition and offset.
+
+    - start, end: offsets in each partition, or times of telemetry's log (UTC), both included; by default all that is answered. until: stop
+      behind this offset, by default with its reading alone. device, partitions: only their readings. deployment: by default the one that
+      runs here. environment: as `--environment` names it, by default the variable SWAPSTREAM_ENV's, else `local`.
+    - Columns: those of Retelling, time and logged as UTC. `frame.attrs` lists those that are "values" and "features", the "roles" that
+      answered, and as "divergences" where what came out of production was something else, the first of each partition. With `until` there
+      is "state", of each device in the frame: what was remembered of it behind that offset, by schema and column.
+
+    Raises UnknownName, InvalidSettings, ClusterError.
+    """
+    there = environment if isinstance(environment, Environment) else load_environment(environment)
+    start, end = span(start, end, until)
+    found = replayed(there, deployment, start=start, end=end, device=device, partitions=partitions, namespace=namespace)
+    table = found.table
+    table.attrs["divergences"] = [str(divergence) for divergence in found.divergences]
+    table.attrs |= {f"{what}s": [name for name in table.columns if name.startswith(f"{what}.")] for what in ("value", "feature")}
+    table.attrs["roles"] = [name.removesuffix(".score") for name in table.columns if name.endswith(".score")]
+    if until is not None:
+        table.attrs["state"] = {name: found.memory(name) for name in table["device"].unique()}
+    return table
+
+
+def span(start: int | str | None, end: int | str | None, until: int | None) -> tuple[int | str | None, int | str | None]:
+    """Of what is run again. Raises InvalidSettings."""
+    if until is None:
+        return start, end
+    if end is not None:
+        raise InvalidSettings(f"both `until` {until} and an end, {end}, are given; give one of them")
+    return until if start is None else start, until
+
+
+def replayed(
     environment: Environment,
     deployment: str | None = None,
     *,
@@ -103,9 +154,8 @@ def replay_command(name: str, deployment: str | None, namespace: str | None, sta
     Values, features, every role's score, threshold and decision; with --until all of one reading. It starts from the nearest snapshot
     of a shard's state before the first record, and says where what came out of production was something else (as `verify` does).
     """
-    last = end if until is None else str(until)
-    found = replay(load_environment(name), deployment, start=start if until is None else start or last, end=last, device=device,
-                   partitions=partitions, namespace=namespace)  # fmt: skip
+    first, last = span(start, end, until)
+    found = replayed(load_environment(name), deployment, start=first, end=last, device=device, partitions=partitions, namespace=namespace)
     rows = rows_of(found.table if as_json or until is not None else found.table.tail(limit))
     if until is None:
         show(rows, COLUMNS, as_json, f"{len(found.table):,} readings")

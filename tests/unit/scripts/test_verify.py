@@ -302,6 +302,39 @@ def test_replay_says_where_production_had_something_else(log: Log) -> None:
     assert "production said something else" in log.replay("--json").stderr
 
 
+def test_replay_in_a_notebook_is_a_frame(log: Log, tmp_path: Path) -> None:
+    frame = replay.replay("100", 150, device="pump-2", deployment=DEPLOYMENT)
+    told = rows(log.replay("--device", "pump-2", "--from", "100", "--to", "150", "--json"))
+    assert list(zip(frame["offset"], frame["champion.score"], strict=True)) == [(row["offset"], row["champion.score"]) for row in told]
+    assert frame.attrs["divergences"] == []
+    assert frame.attrs["roles"][0] == "champion"
+    assert frame[frame.attrs["values"]].shape == (len(told), 2)
+    assert not frame[frame.attrs["features"]].isna().to_numpy().any()
+    assert "state" not in frame.attrs
+    frame.to_parquet(tmp_path / "frame.parquet")  # which wants attributes that are plain
+    assert str(frame["time"].dt.tz) == "UTC"
+
+
+def test_replay_in_a_notebook_stops_at_a_record(log: Log) -> None:
+    offset = next(row["offset"] for row in reversed(rows(log.replay("--json"))))
+    (told,) = rows(log.replay("--until", str(offset), "--json"))
+    alone = replay.replay(until=offset, deployment=DEPLOYMENT)
+    assert alone["offset"].tolist() == [offset]
+    assert alone.attrs["state"] == {told["device"]: told["state"]}
+    before = replay.replay(offset - 20, until=offset, deployment=DEPLOYMENT)
+    assert before["offset"].max() == offset
+    assert before["offset"].min() >= offset - 20
+    assert before.attrs["state"][told["device"]] == told["state"]
+    with pytest.raises(InvalidSettings, match="both `until` 5 and an end, 9, are given"):
+        replay.replay(end=9, until=5, deployment=DEPLOYMENT)
+
+
+def test_replay_in_a_notebook_says_where_production_had_something_else(log: Log) -> None:
+    assert log.falsify().provenance.deployment == DEPLOYMENT
+    [divergence] = replay.replay(deployment=DEPLOYMENT).attrs["divergences"]
+    assert "scores (champion)" in divergence
+
+
 def test_replay_draws(log: Log, tmp_path: Path) -> None:
     assert log.replay("--plot", str(tmp_path / "it.png"), "--json").exit_code == 0
     assert (tmp_path / "it.png").stat().st_size > 10_000
