@@ -13,6 +13,8 @@ from swapstream.scripts.savepoint_files import Format, Shelf
 from swapstream.scripts.savepoints import finished
 
 POLL = 0.05
+RECOVERY_S = 60.0
+"""How long a job may take that is being started again."""
 
 
 def stop_with_savepoint(
@@ -26,6 +28,7 @@ def stop_with_savepoint(
     until = time.monotonic() + seconds
     if not trigger:
         let_finish(flink, job_id, seconds)
+        let_recover(flink, job_id)
     if not trigger and flink.state(job_id) == "RUNNING":
         trigger = flink.rest.stop(job_id, shelf.target(place), form.upper())
         asked(trigger)
@@ -34,6 +37,8 @@ def stop_with_savepoint(
         if time.monotonic() > until:
             raise ClusterError(f"job {job_id} still is {flink.state(job_id)} {seconds:.0f} s after its savepoint was asked for")
         time.sleep(POLL)
+    if found is None and (state := flink.state(job_id)) not in (None, *ENDED):
+        raise ClusterError(f"job {job_id} is {state}: only one that runs can be saved")
     if found is None:
         raise ClusterError(f"job {job_id} has ended ({flink.state(job_id) or 'it is not known'}) without a savepoint")
     return found
@@ -43,6 +48,13 @@ def let_finish(flink: JobOperator, job_id: str, seconds: float) -> None:
     """Wait for a savepoint that somebody who is gone has asked for."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and flink.state(job_id) not in (None, *ENDED) and _saving(flink.rest.checkpoints(job_id)):
+        time.sleep(POLL)
+
+
+def let_recover(flink: JobOperator, job_id: str) -> None:
+    """Wait for a job that is being started again after a failure: until all its tasks run it can't be saved."""
+    until = time.monotonic() + RECOVERY_S
+    while time.monotonic() < until and flink.state(job_id) not in (None, *ENDED) and not flink.is_running(job_id):
         time.sleep(POLL)
 
 

@@ -9,11 +9,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 
 from swapstream.models.schema import encoder
@@ -191,11 +193,24 @@ def test_what_was_released_is_taken_back_while_nothing_of_it_is_committed(cluste
     assert len(set(epochs.values())) == 1
 
 
+def kill(stand: Stand, victim: str) -> None:
+    """As soon as there is one: between two jobs there are no workers."""
+    found: list[psutil.Process] = []
+
+    def there() -> bool:
+        with suppress(StopIteration, psutil.Error):
+            found.append(VICTIMS[victim](stand))
+        return bool(found)
+
+    wait_until(there, 60, f"there is a {victim}", 0.02)
+    found[0].kill()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("victim", ["worker", "taskmanager"])
 @pytest.mark.parametrize("step", STEPS)
 def test_whatever_is_killed_at_any_step_every_record_is_answered_once(stand: Upgraded, step: str, victim: str) -> None:
-    killed = threading.Thread(target=lambda: (wait_until(lambda: stand.at(step), 120, step, 0.01), VICTIMS[victim](stand).kill()))
+    killed = threading.Thread(target=lambda: (wait_until(lambda: stand.at(step), 120, step, 0.01), kill(stand, victim)))
     with flowing(stand, messages(), RATE) as enough:
         killed.start()
         done = subprocess.run([COMMAND, "--env", str(stand.path), "upgrade", stand.name, "--mode", "savepoint", "--plan",

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from swapstream.models.errors import ClusterError
+from swapstream.scripts import stopping
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.savepoint_files import Shelf
 from swapstream.scripts.stopping import stop_with_savepoint
@@ -70,3 +71,25 @@ def test_a_job_that_ended_otherwise_has_left_none(flink, tmp_path, state):
     flink.known = {"old": state} if state else {}
     with pytest.raises(ClusterError, match=r"job old has ended .* without a savepoint"):
         stop(flink, tmp_path)
+
+
+def test_one_that_is_being_started_again_is_waited_for(flink, tmp_path, monkeypatch):
+    flink.known["old"], looks = "RESTARTING", []
+
+    def is_running(job_id: str) -> bool:
+        looks.append(flink.rest.asked[:])
+        if len(looks) == 3:
+            flink.known["old"] = "RUNNING"
+        return len(looks) == 3
+
+    monkeypatch.setattr(flink, "is_running", is_running)
+    assert stop(flink, tmp_path) == ("file:///savepoint-1", ["request-1"])
+    assert looks == [[], [], []]
+
+
+def test_one_that_does_not_come_back_runs_on_as_it_can(flink, tmp_path, monkeypatch):
+    flink.known["old"] = "RESTARTING"
+    monkeypatch.setattr(stopping, "RECOVERY_S", 0.1)
+    with pytest.raises(ClusterError, match="job old is RESTARTING: only one that runs can be saved"):
+        stop(flink, tmp_path)
+    assert flink.rest.asked == []
