@@ -151,10 +151,55 @@ class Silent(Shard):
         return []
 
 
+class Clinging(Shard):
+    """Answers on behind the token at which it hands over (C5)."""
+
+    def _act(self, verdict: Verdict, raw: RawFrame, index: int, since: float) -> list[Emission]:
+        found = super()._act(verdict, raw, index, since)
+        if verdict.action == "retire":
+            self.duty = "emit"
+        return found
+
+
+class Eager(Shard):
+    """Answers before its token, beside the job that does (C5)."""
+
+    def _entered(self, raw: RawFrame, said: list[Emission]) -> bool:
+        entered = super()._entered(raw, said)
+        if self.duty == "mute":
+            self.duty = "emit"
+        return entered
+
+
+class Mute(Shard):
+    """Does not take over at its token (C5)."""
+
+    def _act(self, verdict: Verdict, raw: RawFrame, index: int, since: float) -> list[Emission]:
+        duty = self.duty
+        found = super()._act(verdict, raw, index, since)
+        if duty == "mute":
+            self.duty = duty
+        return found
+
+
+class Unlinked(Shard):
+    """Knows nothing of what the job before it has answered since it began: there is a gap in the output's chain."""
+
+    def _pass(self, raw: RawFrame, start: int, stop: int) -> list[Emission]:
+        chains = self.scoring.chains
+        found = super()._pass(raw, start, stop)
+        if self.duty == "mute":
+            self.scoring.chains = chains
+        return found
+
+
 def picked(raw: RawFrame, places: list[int]) -> RawFrame:
     """Some of the records of a frame."""
     payloads, keys = ([column[i] for i in places] for column in (raw.payloads, raw.keys))
     return RawFrame(raw.partition, payloads, raw.offsets[places], raw.timestamps[places], keys)
 
 
-BROKEN = (Late, Framed, Amnesiac, Misled, Knowing, Guessing, Hasty, Stuck, Greedy, Losing, Forgetful, Twice, Deaf, Silent)
+BROKEN = (
+    Late, Framed, Amnesiac, Misled, Knowing, Guessing, Hasty, Stuck, Greedy, Losing, Forgetful, Twice, Deaf, Silent, Clinging, Eager, Mute,
+    Unlinked,
+)  # fmt: skip

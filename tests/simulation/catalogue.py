@@ -58,6 +58,15 @@ def plans() -> tuple[Deployable, ...]:
     )
 
 
+ALIKE = ("plain", "smooth", "smooth-again", "both", "failing")
+"""Plans of one schema under which every reading is scored: only between such can one job hand over to another."""
+
+
+@cache
+def alike() -> tuple[Deployable, ...]:
+    return tuple(one for one in plans() if one.plan.name in ALIKE)
+
+
 @cache
 def update_of(plan: str) -> bytes:
     """A plan (by digest) and its models, as an update carries them."""

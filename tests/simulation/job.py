@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -14,7 +14,7 @@ from swapstream.operators.judging import PATIENCE
 from swapstream.operators.outputs import Emission
 from swapstream.operators.run import Run
 from swapstream.operators.shard import Shard
-from tests.simulation.worker import Worker
+from tests.simulation.worker import Horizon, Worker
 from tests.simulation.world import Deployment, World
 from tests.support.shards import NAMESPACE, TOPIC, Stored
 
@@ -22,15 +22,6 @@ ROOM, LITTLE_ROOM = 2**20, 400
 """Bytes that a shard may hold."""
 ENOUGH = 100
 """Rounds after which something must have come to an end."""
-
-
-class Said(NamedTuple):
-    """What a shard sent, how far its worker had read `parameters` then, and which plans that had loaded before."""
-
-    partition: int
-    emission: Emission
-    position: int
-    loaded: frozenset[str]
 
 
 class Submitted(NamedTuple):
@@ -43,6 +34,17 @@ class Submitted(NamedTuple):
     gone: frozenset[int] = frozenset()
 
 
+class Said(NamedTuple):
+    """What a shard sent, how far its worker had read `parameters` then, and which plans that had loaded before, if the shard followed
+    what arrives; and when the job was submitted."""
+
+    partition: int
+    emission: Emission
+    position: int
+    loaded: frozenset[str]
+    submitted: Submitted
+
+
 class Checkpoint(msgspec.Struct, frozen=True):
     """The state of all shards at one barrier, how far `parameters` was read, and how much output is committed with it."""
 
@@ -52,25 +54,33 @@ class Checkpoint(msgspec.Struct, frozen=True):
 
 
 class Job:
-    """One deployment's. `said` is what a read_committed reader sees, and rows of the ledger beside it; `ledger` all that was ever written
-    there; `submitted` each start without state, `overflows` how often there was not room enough to hold."""
+    """One deployment's, alone. `said` is what a read_committed reader sees, and rows of the ledger beside it; `ledger` all that was ever
+    written there; `submitted` each start without state, `overflows` how often there was not room enough to hold.
 
-    def __init__(self, world: World, whose: Deployment, rng: Random, kind: type[Shard] = Shard, room: int = ROOM) -> None:
-        self.world, self.whose, self.rng, self.kind, self.room = world, whose, rng, kind, room
+    It knows what there is at the horizon. `savepoint`: of another job, from which it begins; `told`: more of its assignment."""
+
+    def __init__(
+        self, world: World, whose: Deployment, rng: Random, kind: type[Shard] = Shard, room: int = ROOM, horizon: Horizon | None = None,
+        savepoint: Checkpoint | None = None, **told: Any,
+    ) -> None:  # fmt: skip
+        self.world, self.whose, self.rng, self.kind, self.room, self.told = world, whose, rng, kind, room, told
+        self.horizon = horizon or Horizon(world.end)
         self.said: list[Said] = []
         self.ledger: list[Emission] = []
         self.submitted: list[Submitted] = []
         self.away: set[str] = set()
         self.overflows = 0
-        end = rng.choice((world.submit_end, rng.randint(world.submit_end, world.parameters.end)))
-        self._submit(Submitted((0,) * len(world.logs), end, 0))
+        last = min(world.parameters.end, self.horizon.now.parameters)
+        end = last if savepoint else rng.choice((world.submit_end, rng.randint(world.submit_end, last)))
+        self._submit(Submitted((0,) * len(world.logs), end, 0), savepoint)
 
     # -- what can happen
 
     def take(self, partition: int, size: int) -> bool:
         """The next frame of a shard, if there is one. A shard that would hold too much fails, and the job with it."""
         shard = self.shards[partition]
-        raw = self.world.frame(partition, max(shard.last + 1, self.submitted[-1].starts[partition]), size)
+        start = max(shard.last + 1, self.submitted[-1].starts[partition])
+        raw = self.world.frame(partition, start, size, self.horizon.now.ends[partition])
         if raw is not None:
             try:
                 self._call(partition, raw)
@@ -91,7 +101,7 @@ class Job:
 
     def lacks(self, worker: Worker) -> bool:
         """Whether there is anything that a shard of this worker may have to wait for."""
-        unread = worker.definitions.position < self.world.parameters.end
+        unread = worker.definitions.position < worker.end
         return unread or not worker.pipelines.idle or self.whose.forged
 
     def read(self, partition: int, count: int) -> None:
@@ -110,13 +120,17 @@ class Job:
             self.away.update(self.world.referred)
 
     def save(self) -> None:
-        """A checkpoint; at its barrier every worker has read the same of `parameters`. What was gathered is what there is."""
+        """A checkpoint."""
+        self.checkpoint = self.saved()
+
+    def saved(self) -> Checkpoint:
+        """At its barrier every worker has read the same of `parameters`. What was gathered is what there is."""
         position = max(worker.definitions.position for worker in self.homes)
         for worker in self.homes:
             worker.read(position - worker.definitions.position)
-        self.checkpoint = Checkpoint(position, [state.copy() for state in self.states], len(self.said))
         partition = self.rng.randrange(len(self.shards))
         assert self._restored(partition, self.homes[partition]).snapshot() == self.shards[partition].snapshot()
+        return Checkpoint(position, [state.copy() for state in self.states], len(self.said))
 
     def crash(self) -> None:
         """Everything since the checkpoint is lost and read again, by any number of workers."""
@@ -163,20 +177,24 @@ class Job:
             self.load(partition)
         raise AssertionError(f"shard {partition} waits for ever")
 
+    def handed_over(self, epoch: int) -> bool:
+        """Whether its shards changed jobs at the tokens of an epoch, whatever they were in."""
+        return False
+
     # -- how it runs
 
-    def _submit(self, submitted: Submitted) -> None:
+    def _submit(self, submitted: Submitted, savepoint: Checkpoint | None = None) -> None:
         self.submitted.append(submitted)
         whose = self.whose
-        self.assignment = Assignment(NAMESPACE, whose.name, TOPIC, whose.first.digest, submitted.end, max_held=self.room)
-        self.checkpoint = Checkpoint(0, [Stored() for _ in submitted.starts], len(self.said))
+        self.assignment = Assignment(NAMESPACE, whose.name, TOPIC, whose.first.digest, submitted.end, max_held=self.room, **self.told)
+        self.checkpoint = savepoint or Checkpoint(0, [Stored() for _ in submitted.starts], len(self.said))
         self._deploy()
 
     def _deploy(self) -> None:
         """Shards on one to three workers, from the checkpoint. What they need of the store they get: a restart outlasts its outage."""
         self.away.clear()
         gone = self.submitted[-1].gone
-        workers = [Worker(self.world, self.checkpoint.position, self.away, gone) for _ in range(self.rng.randint(1, 3))]
+        workers = [Worker(self.world, self.horizon, self.checkpoint.position, self.away, gone) for _ in range(self.rng.randint(1, 3))]
         self.states = [state.copy() for state in self.checkpoint.states]
         self.homes = [self.rng.choice(workers) for _ in self.states]
         self.shards = [self._restored(partition, worker) for partition, worker in enumerate(self.homes)]
@@ -189,12 +207,19 @@ class Job:
     def _call(self, partition: int, raw: RawFrame | None = None) -> None:
         """A frame, or the timer; what changed is written, what is sent is noted."""
         shard, worker = self.shards[partition], self.homes[partition]
-        loaded = frozenset(worker.pipelines.loaded)
+        loaded = frozenset(worker.pipelines.loaded if follows(shard) else ())
         emissions = shard.on_timer() if raw is None else shard.on_frame(raw)
         assert raw is None or held(shard) <= self.room + bytes_of(raw), f"shard {partition} holds {held(shard)} bytes"
         self.states[partition].write(shard.changes())
-        self.said += [Said(partition, emission, worker.definitions.position, loaded) for emission in emissions]
+        position, submitted = worker.definitions.position, self.submitted[-1]
+        self.said += [Said(partition, emission, position, loaded, submitted) for emission in emissions]
         self.ledger += [emission for emission in emissions if emission.role == "ledger"]
+
+
+def follows(shard: Shard) -> bool:
+    """Whether it follows what arrives: not while it is mute, or will be with its first record."""
+    entered = shard.started or shard.assignment.upgrade is None
+    return entered and shard.duty == "emit" and shard.generation == shard.assignment.generation
 
 
 def held(shard: Shard) -> int:

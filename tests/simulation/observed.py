@@ -10,7 +10,9 @@ from swapstream.operators.dead_letters import decode_dead_letter
 from swapstream.operators.scores import BEFORE_ALL, Position, ScoresFrame, decode_scores
 from tests.simulation.catalogue import pipelines
 from tests.simulation.job import Job, Said, Submitted
+from tests.simulation.relay import Relay
 
+Life = Job | Relay
 Key = tuple[Any, ...]
 Place = tuple[int, int, int | None]
 """Partition, offset, index of a reading; None where a whole message can't be read."""
@@ -45,7 +47,7 @@ class Observed:
     that were given up, `answers`: the event and plan by partition and offset of prepare tokens.
     """
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Life) -> None:
         self.rows: dict[Key, Any] = {}
         self.sent: list[Sent] = []
         self.arrived: dict[tuple[int, int], int] = {}
@@ -57,7 +59,7 @@ class Observed:
             while len(lives) > 1 and lives[1].said <= number:
                 lives.pop(0)
                 self._begin_anew(lives[0])
-            self._take(said, lives[0])
+            self._take(said)
         for one in lives[1:]:
             self._begin_anew(one)
 
@@ -66,7 +68,7 @@ class Observed:
         self.arrived = {place: epoch for place, epoch in self.arrived.items() if place[1] < now.starts[place[0]]}
         self.aborted = {place for place in self.aborted if place[1] < now.starts[place[0]]}
 
-    def _take(self, said: Said, submitted: Submitted) -> None:
+    def _take(self, said: Said) -> None:
         partition, emission = said.partition, said.emission
         if emission.role == "ledger":
             self._row(partition, msgspec.json.decode(emission.value))
@@ -78,7 +80,7 @@ class Observed:
             self._add(("anomaly", partition, found["offset"], found["index"]), found)
         else:
             frame = decode_scores(emission.value)
-            self.sent.append(Sent((partition, frame.first), frame.provenance.epoch, said.position, said.loaded, submitted))
+            self.sent.append(Sent((partition, frame.first), frame.provenance.epoch, said.position, said.loaded, said.submitted))
             self._frame(emission.role, partition, frame)
 
     def _row(self, partition: int, row: dict[str, Any]) -> None:
@@ -139,12 +141,12 @@ class Observed:
         return {digest for digest, pipeline in pipelines().items() if pipeline.refusal}
 
 
-def rows_of(job: Job) -> list[dict[str, Any]]:
+def rows_of(job: Life) -> list[dict[str, Any]]:
     """All that was ever written to the ledger."""
     return [msgspec.json.decode(emission.value) for emission in job.ledger]
 
 
-def done(job: Job) -> set[Key]:
+def done(job: Life) -> set[Key]:
     """What shards did at tokens, each once: rows may be written again, with the same id. Prepare tokens are left out:
     what they are answered depends on when."""
     asked = {(partition, entry.offset) for partition, log in enumerate(job.world.logs) for entry in log if entry.asks}

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from swapstream.operators.token import Token
 from tests.simulation.catalogue import answering
-from tests.simulation.job import Job, Submitted
-from tests.simulation.observed import DEAD, End, Observed, Place, Sent, rows_of
+from tests.simulation.job import Submitted
+from tests.simulation.observed import DEAD, End, Life, Observed, Place, Sent, rows_of
+from tests.simulation.relay import Relay
 from tests.simulation.world import Begin, Deployment, Entry
 from tests.support.shards import Deployable
 
@@ -22,7 +23,7 @@ class Now(NamedTuple):
     end: int
 
 
-def expected(job: Job, seen: Observed) -> dict[Place, End]:
+def expected(job: Life, seen: Observed) -> dict[Place, End]:
     """(partition, offset, index) → where the reading must end (C1, C5). What can't be read at all has no index.
 
     Only where something began at arrival, and at which token a shard that held was let go by an abort, is taken from what it recorded
@@ -38,7 +39,9 @@ def expected(job: Job, seen: Observed) -> dict[Place, End]:
                 now = beginning(job, partition, entry.offset, started[entry.offset], seen)
             if place in seen.arrived:
                 now = begun(job.whose, seen.arrived[place], now)
-            if epoch > now.highest and not forgotten(job, epoch, now):
+            if job.handed_over(epoch):
+                now = now._replace(epoch=epoch, plan=job.whose.begun[epoch].plan, highest=epoch)
+            elif epoch > now.highest and not forgotten(job, epoch, now):
                 now = now._replace(highest=epoch) if place in seen.aborted else begun(job.whose, epoch, now)
             ends |= {(*place, index): end for index, end in answers(entry, now)}
     return ends
@@ -49,7 +52,7 @@ def begun(whose: Deployment, epoch: int, now: Now) -> Now:
     return now._replace(epoch=epoch, plan=whose.begun[epoch].plan, highest=epoch)
 
 
-def forgotten(job: Job, epoch: int, now: Now) -> bool:
+def forgotten(job: Life, epoch: int, now: Now) -> bool:
     """Whether the key that signed a token was revoked before submit: then a cut map has to tell that it was there before, and of an
     update there is none that stays."""
     one = job.whose.begun[epoch]
@@ -72,7 +75,7 @@ def first_records(log: list[Entry], partition: int, submitted: list[Submitted]) 
     return dict(found)
 
 
-def beginning(job: Job, partition: int, offset: int, submitted: Submitted, seen: Observed) -> Now:
+def beginning(job: Life, partition: int, offset: int, submitted: Submitted, seen: Observed) -> Now:
     """The newest of what began before a record without which state is lost: cuts before it, what had arrived at submit. Of updates
     `parameters` keeps the last one only, and one that was aborted begins unless its store is away: what was seen there tells."""
     whose = job.whose
@@ -86,7 +89,7 @@ def beginning(job: Job, partition: int, offset: int, submitted: Submitted, seen:
     return Now(0, whose.first, 0, submitted.end)
 
 
-def check_held(job: Job, seen: Observed) -> None:
+def check_held(job: Life, seen: Observed) -> None:
     """Nothing was answered before it could be known how (C4), and nothing at arrival was put off (C1)."""
     begun = job.whose.begun
     arrivals = [one for one in begun.values() if one.offsets is None]
@@ -100,7 +103,7 @@ def check_held(job: Job, seen: Observed) -> None:
         assert not late, f"{sent.at}: answered in epoch {sent.epoch}, {late} had arrived"
 
 
-def check_alarms(job: Job) -> None:
+def check_alarms(job: Life) -> None:
     """Where a shard went on, it had said that it holds (C4)."""
     held = {(row["partition"], row["offset"], row["event"]) for row in rows_of(job)}
     assert all((*place, "holding") in held for *place, event in held if event == "released")
@@ -114,10 +117,10 @@ def due(whose: Deployment, one: Begin, sent: Sent) -> bool:
     return one in read and one.plan.digest in sent.loaded and not replaced and not given_up
 
 
-def check_prepared(job: Job, seen: Observed) -> None:
-    """Every prepare token is answered, and rightly; what was asked of a job that was cancelled, or is in force by then, may stay
-    unanswered."""
-    if len(job.submitted) > 1:
+def check_prepared(job: Life, seen: Observed) -> None:
+    """Every prepare token is answered, and rightly; what was asked of a job that was cancelled or handed over, or is in force by then, may
+    stay unanswered."""
+    if len(job.submitted) > 1 or isinstance(job, Relay):
         return
     for partition, log in enumerate(job.world.logs):
         asked = {entry.offset for entry in log if entry.asks == job.whose.name and not came(job.whose, entry)}

@@ -7,7 +7,7 @@ from swapstream.operators.definitions import Definitions
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.tables import Outline
 from tests.simulation.catalogue import pipelines
-from tests.simulation.world import World
+from tests.simulation.world import Moment, World
 
 
 class Loading:
@@ -56,20 +56,32 @@ class Loading:
         return found
 
 
+class Horizon:
+    """How far the past has come for jobs that live through it: nobody reads any further."""
+
+    def __init__(self, now: Moment) -> None:
+        self.now = now
+
+
 class Worker:
     """Has read `parameters` up to `definitions.position`, but for the `gone` records, which compaction has removed."""
 
-    def __init__(self, world: World, position: int, away: set[str], gone: frozenset[int]) -> None:
-        self.world, self.gone = world, gone
+    def __init__(self, world: World, horizon: Horizon, position: int, away: set[str], gone: frozenset[int]) -> None:
+        self.world, self.horizon, self.gone = world, horizon, gone
         self.definitions = Definitions()
         self.pipelines = Loading(away)
         self.read(position)
 
     def read(self, count: int) -> None:
         first, records = self.definitions.position, self.world.parameters.records
-        for offset in range(first, min(len(records), first + count)):
+        for offset in range(first, min(self.end, first + count)):
             if offset not in self.gone:
                 self.definitions.read(offset, records[offset])
 
     def read_all(self) -> None:
-        self.read(self.world.parameters.end)
+        self.read(self.end)
+
+    @property
+    def end(self) -> int:
+        """Of what there is of `parameters`."""
+        return min(self.world.parameters.end, self.horizon.now.parameters)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from random import Random
+from typing import Any
 
 import msgspec
 
@@ -11,14 +12,14 @@ from swapstream.operators.cut import Cut
 from swapstream.operators.frame import RawFrame
 from swapstream.operators.signing import Signer
 from swapstream.operators.update import UpdateCut
-from tests.simulation.catalogue import DEVICES, plans, update_of
+from tests.simulation.catalogue import DEVICES, alike, plans, update_of
 from tests.support.shards import NAMESPACE, TOPIC, Deployable, Parameters, belt, fan, frame, reading, token
 
 BAD = (None, b"", b"{", b"\xc0", msgspec.msgpack.encode({"device": "", "time": 1, "values": [1.0, 2.0]}))
 NAMES = ("detect", "second")
 ANN, BOB, EVE = (Signer.from_seed(bytes([number]) * 32) for number in (1, 2, 3))
 FAR = 1_000_000
-CALM, CHANCES = 0.3, (30, 12, 13, 5, 5, 4, 4, 6, 14, 2)
+CALM, HANDING, CHANCES = 0.3, 0.25, (30, 12, 13, 5, 5, 4, 4, 6, 14, 2, 10)
 
 
 class Begin(msgspec.Struct, frozen=True):
@@ -31,6 +32,25 @@ class Begin(msgspec.Struct, frozen=True):
     end: int
     offsets: dict[int, int] | None
     carried: bool = False
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """How far everything was written at some time: the end of each partition, and of `parameters`."""
+
+    ends: tuple[int, ...]
+    parameters: int
+
+
+class Handover(msgspec.Struct, frozen=True):
+    """A job (`generation`) that was started beside the one that answers, to go on under a plan from `epoch` on. `asked`: when that was;
+    `ready`: before its tokens were written, or it was `given_up`."""
+
+    generation: int
+    epoch: int
+    plan: Deployable
+    asked: Moment
+    ready: Moment
+    given_up: bool
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -51,7 +71,8 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Deployment:
-    """What its controllers did, by epoch; `aborts`: where on `parameters`; `forged`: there are tokens that are waited for in vain."""
+    """What its controllers did, by epoch; `aborts`: where on `parameters`; `forged`: there are tokens that are waited for in vain;
+    `generation`: of the job that answers in the end."""
 
     def __init__(self, name: str, first: Deployable) -> None:
         self.name, self.first = name, first
@@ -59,6 +80,8 @@ class Deployment:
         self.begun: dict[int, Begin] = {}
         self.aborts: dict[int, int] = {}
         self.forged = False
+        self.handovers: list[Handover] = []
+        self.generation = 1
 
     @property
     def settled_by_logs(self) -> bool:
@@ -72,11 +95,12 @@ class World:
 
     def __init__(self, rng: Random) -> None:
         self.rng = rng
-        self.signed, self.calm = rng.random() < 0.5, rng.random() < CALM
+        self.signed, self.calm, self.handing = rng.random() < 0.5, rng.random() < CALM, rng.random() < HANDING
+        self.plans = alike() if self.handing else plans()
         self.parameters = Parameters(ANN if self.signed else None)
         self.logs: list[list[Entry]] = [[] for _ in range(rng.choice((1, 2, 2, 3)))]
         self.ends = [rng.randint(0, 5) for _ in self.logs]
-        self.unpublished = rng.sample(plans(), rng.randint(2, 5))
+        self.unpublished = rng.sample(self.plans, rng.randint(2, 5))
         self.published: list[Deployable] = []
         self.referred: set[str] = set()
         self.revoked = FAR
@@ -85,9 +109,10 @@ class World:
         self.deployments = [Deployment(name, rng.choice(self.published)) for name in names]
         self.submit_end = self.parameters.end
         acts = (self.telemetry, self.publish, self.swap, self.prepare, self.update, self.arrive, self.arrive_update, self.abort,
-                self.nuisance, self.rotate)  # fmt: skip
-        quiet = (self.update, self.arrive, self.arrive_update, self.abort)
-        chances = [0 if self.calm and act in quiet else chance for act, chance in zip(acts, CHANCES, strict=True)]
+                self.nuisance, self.rotate, self.hand_over)  # fmt: skip
+        quiet = (self.update, self.arrive, self.arrive_update, self.abort) if self.calm else ()
+        never = quiet if self.handing else (*quiet, self.hand_over)
+        chances = [0 if act in never else chance for act, chance in zip(acts, CHANCES, strict=True)]
         for act in rng.choices(acts, chances, k=rng.randint(6, 22)):
             act()
 
@@ -159,6 +184,32 @@ class World:
         at = self._update_cut(self._cut(whose, plan), update_of(plan.digest))
         whose.begun[whose.epoch] = Begin(whose.epoch, plan, at, end, None, carried=True)
 
+    def hand_over(self) -> None:
+        """A job is started beside the one that answers, which nobody gives another plan meanwhile; it takes over, or is given up."""
+        whose, plan, asked = self.rng.choice(self.deployments), self.rng.choice(self.published), self.now
+        epoch = whose.epoch + self.rng.randint(1, 2)
+        for act in self.rng.choices((self.telemetry, self.publish, self.nuisance), k=self.rng.randint(0, 3)):
+            act()
+        said = self._handing(whose)
+        for partition in range(len(self.logs)):
+            asking = self._token(whose, epoch, plan.digest, partition, kind="prepare", generation=said["generation"])
+            self._append(partition, asking, asks="nobody")
+        given_up = self.rng.random() < 0.3
+        whose.handovers.append(Handover(said["generation"], epoch, plan, asked, self.now, given_up))
+        if not given_up:
+            self._hand_over(whose, whose.handovers[-1], said)
+
+    def _hand_over(self, whose: Deployment, one: Handover, said: dict[str, Any]) -> None:
+        """Tokens and cut map; sometimes the controller writes the tokens twice."""
+        whose.epoch, end = one.epoch, self.parameters.end
+        offsets = self._tokens(whose, one.plan, end, **said)
+        cut = self._cut(whose, one.plan, offsets, predecessor=whose.generation, successor=one.generation)
+        at = self.parameters.define("cut", cut.name, cut.encode())
+        whose.begun[one.epoch] = Begin(one.epoch, one.plan, at, end, offsets)
+        whose.generation = one.generation
+        if self.rng.random() < 0.3:
+            self._tokens(whose, one.plan, end, effect=False, **said)
+
     def prepare(self) -> None:
         """Asks what would be answered to the next swap."""
         whose, plan = self.rng.choice(self.deployments), self.rng.choice(self.published)
@@ -190,7 +241,7 @@ class World:
         whose = self.rng.choice(self.deployments)
         whose.epoch += self.rng.randint(1, 2)
         known = {schema.name for one in self.published for schema in one.schemas}
-        able = [one for one in plans() if {schema.name for schema in one.schemas} <= known] if update else self.published
+        able = [one for one in self.plans if {schema.name for schema in one.schemas} <= known] if update else self.published
         return whose, self.rng.choice(able), self.parameters.end
 
     def _tokens(self, whose: Deployment, plan: Deployable, end: int, effect: bool = True, **changes: object) -> dict[int, int]:
@@ -208,8 +259,8 @@ class World:
         made = {"parameters_end": self.parameters.end, "deployment": whose.name, **changes}
         return token(epoch, plan, partition=partition, signer=signer, **made)  # type: ignore[arg-type]
 
-    def _cut(self, whose: Deployment, plan: Deployable, offsets: dict[int, int] | None = None) -> Cut:
-        return Cut(NAMESPACE, whose.name, whose.epoch, plan.digest, TOPIC, offsets or {}, arrival=offsets is None)
+    def _cut(self, whose: Deployment, plan: Deployable, offsets: dict[int, int] | None = None, **jobs: int) -> Cut:
+        return Cut(NAMESPACE, whose.name, whose.epoch, plan.digest, TOPIC, offsets or {}, arrival=offsets is None, **jobs)
 
     def _update_cut(self, cut: Cut, body: bytes) -> int:
         return self.parameters.define("update", cut.deployment, UpdateCut(cut.encode(), body).encode())
@@ -234,6 +285,8 @@ class World:
         plan, partition = self.rng.choice(self.published).digest, self.rng.randrange(len(self.logs))
         elsewhere = self.rng.choice(({"deployment": "nobody"}, {"namespace": "alice"}, {"topic": "another"}, {"partition": partition + 1}))
         made = {"partition": partition, "parameters_end": FAR, "deployment": self.deployments[0].name, **elsewhere}
+        if self.handing:
+            made |= self._handing(self.deployments[0])
         self._append(partition, token(99, plan, signer=self.parameters.signer, **made))  # type: ignore[arg-type]
 
     def _conflicting(self) -> None:
@@ -263,14 +316,28 @@ class World:
         signer = self.rng.choice((None, EVE, ANN if self.parameters.signer is BOB else EVE))
         end = self.rng.choice((0, self.parameters.end, self.parameters.end, FAR)) if signer is not ANN else self.parameters.end
         whose.forged |= end == FAR
-        kind = self.rng.choice(("swap", "swap", "prepare"))
-        self._stray(whose, whose.epoch + 1, plan, parameters_end=end, signer=signer, kind=kind)
+        kind = {"kind": self.rng.choice(("swap", "swap", "prepare"))}
+        said = self._handing(whose) if self.handing and self.rng.random() < 0.5 else kind
+        self._stray(whose, whose.epoch + 1, plan, parameters_end=end, signer=signer, **said)
+
+    def _handing(self, whose: Deployment) -> dict[str, Any]:
+        """What a token says that hands over the next time."""
+        return {"kind": "handover", "generation": len(whose.handovers) + 2, "predecessor": whose.generation}
 
     def _stray(self, whose: Deployment, epoch: int, plan: str, **changes: object) -> None:
         partition, asks = self.rng.randrange(len(self.logs)), "nobody" if changes.get("kind") == "prepare" else ""
         self._append(partition, self._token(whose, epoch, plan, partition, **changes), asks=asks)
 
     # -- the log
+
+    @property
+    def now(self) -> Moment:
+        return Moment(tuple(self.ends), self.parameters.end)
+
+    @property
+    def end(self) -> Moment:
+        """When everything is written."""
+        return Moment((FAR,) * len(self.logs), FAR)
 
     def _append(self, partition: int, payload: bytes | None, **about: object) -> int:
         """Offsets have holes: transactions leave markers."""
@@ -284,8 +351,8 @@ class World:
         updates = [[one.at for one in whose.begun.values() if one.carried and one.at < end] for whose in self.deployments]
         return frozenset(at for ats in updates for at in ats if at < max(ats))
 
-    def frame(self, partition: int, start: int, size: int) -> RawFrame | None:
-        """Up to `size` records from offset `start` on."""
-        found = [entry for entry in self.logs[partition] if entry.offset >= start][:size]
+    def frame(self, partition: int, start: int, size: int, end: int) -> RawFrame | None:
+        """Up to `size` records from offset `start` on, below `end`."""
+        found = [entry for entry in self.logs[partition] if start <= entry.offset < end][:size]
         offsets = [entry.offset for entry in found]
         return frame([entry.payload for entry in found], partition=partition, offsets=offsets) if found else None
