@@ -8,40 +8,26 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import psutil
 
-from swapstream.models.schema import encoder
 from swapstream.operators.chaining import Chaining, Gap
 from swapstream.operators.cut import Cut
 from swapstream.operators.scores import ScoresFrame
 from swapstream.scripts.deployments import Deployments
-from swapstream.scripts.processes import Supervisor, marked
+from swapstream.scripts.processes import marked
 from swapstream.scripts.publish import read_definitions
 from swapstream.scripts.upgrade_progress import ProgressFile
 
+from .demo import FEATURES, PATH, SCHEMA, smoothed
 from .local import COMMAND
-from .support import EPOCH_MS, Place, Stand, demo_schema, readings, wait_until
+from .support import Place, Stand, readings, wait_until
 
-PATH, SCHEMA = demo_schema()
-EWM: list[Any] = ["identity", {"ewm": {"halflife": 5.0}}]
-EXTRACTORS: dict[int, list[Any]] = {1: EWM, 2: [*EWM, "differences"]}
-FEATURES = (*SCHEMA.names, *(f"{name}.ewm_{kind}" for kind in ("mean", "deviation") for name in SCHEMA.names))
+EXTRACTORS = {1: smoothed(5.0), 2: [*smoothed(5.0), "differences"]}
 NAMES = {1: FEATURES, 2: (*FEATURES, *(f"{name}.difference" for name in SCHEMA.names))}
-DEVICES = 40
-
-
-def messages(first: int = 0) -> Iterator[tuple[bytes, bytes]]:
-    """Readings without end; one in a hundred is none."""
-    encode, rows = encoder(SCHEMA), np.random.default_rng(2).normal(size=(1000, len(SCHEMA.names))).tolist()
-    for number in count(first):
-        device = f"pump-{number % DEVICES}"
-        value = b"none" if number % 100 == 9 else encode(device, EPOCH_MS + number, rows[number % 1000])
-        yield device.encode(), value
 
 
 def plans_of(stand: Stand) -> dict[int, Path]:
@@ -127,11 +113,6 @@ def workers(stand: Stand) -> set[psutil.Process]:
             if "pyflink.fn_execution.beam.beam_boot" in " ".join(process.cmdline()):
                 found.add(process)
     return found
-
-
-def task_manager(stand: Stand) -> psutil.Process:
-    found = Supervisor(stand.environment.path, stand.socket).processes()
-    return psutil.Process(next(process.pid for process in found if process.name == "taskmanager-1"))
 
 
 class Cuts(NamedTuple):

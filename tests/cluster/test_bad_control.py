@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ import pytest
 
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import Conflict
-from swapstream.models.schema import encoder, load_schema
+from swapstream.models.schema import load_schema
 from swapstream.models.store import Store, where
 from swapstream.operators.cut import Cut
 from swapstream.operators.plan import Pin, Plan
@@ -30,7 +29,8 @@ from swapstream.scripts.publish import author_of, read_definitions
 from swapstream.scripts.transactions import HELD_SECONDS
 from tests.support.bad_artifacts import FEATURES, bad_artifact, names
 
-from .support import EPOCH_MS, Place, Stand, flowing, readings, send_to, wait_until
+from .demo import messages
+from .support import Place, Stand, flowing, readings, send_to, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -140,13 +140,6 @@ def of_store(run: Run, version: int) -> Artifact:
     return Store(run.environment.store).get(f"{NAME}:{version}")
 
 
-def messages(schema: Path) -> Iterator[tuple[bytes, bytes]]:
-    encode, rows = encoder(load_schema(schema)), np.random.default_rng(2).normal(size=(1000, len(FEATURES))).tolist()
-    for number in count():
-        device = f"pump-{number % 40}"
-        yield device.encode(), encode(device, EPOCH_MS + number, rows[number % 1000])
-
-
 @pytest.fixture(scope="module")
 def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     stand = Stand(cluster, tmp_path_factory.mktemp(NAME), NAME)
@@ -154,7 +147,7 @@ def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
     first, second = (stand.plan(f"plan-{version}", schema, ["identity"], trained(stand, version)) for version in (1, 2))
     stand.run("submit", "detect", "--plan", first)
     found = Run(stand, schema)
-    with flowing(stand, messages(schema), RATE) as enough:
+    with flowing(stand, messages(40, bad=False, schema=load_schema(schema)), RATE) as enough:
         keys(found)
         wait_until(lambda: len(stand.frames()) > 8, 60, "records are scored")
         stand.run("swap", "--plan", second)  # from here on what Bob signs is worth nothing

@@ -21,7 +21,8 @@ from swapstream.scripts import kafka
 from swapstream.scripts.topics import admin
 
 from . import offline
-from .support import EPOCH_MS, Place, Stand, demo_schema, flowing, places, readings, send, send_to, wait_until
+from .demo import FEATURES, PATH, SCHEMA
+from .support import EPOCH_MS, Place, Stand, flowing, places, readings, send, send_to, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -30,7 +31,6 @@ COMPONENTS = 6
 EXTRACTOR: list[Any] = ["identity", {"ewm": {"halflife": HALFLIFE}}]
 DEVICES = 40
 RATE = 1000
-PATH, SCHEMA = demo_schema()
 WIDTH = len(SCHEMA.names)
 
 BAD = {
@@ -92,9 +92,8 @@ class Run:
 def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     stand = Stand(cluster, tmp_path_factory.mktemp("detect"), "detect")
     training, _ = offline.features([(f"pump-{n % DEVICES}", row) for n, row in enumerate(values(4000, 1).tolist())], HALFLIFE)
-    names = (*SCHEMA.names, *(f"{name}.ewm_{kind}" for kind in ("mean", "deviation") for name in SCHEMA.names))
-    first = stand.train("zscore", 1, training, names)
-    second = stand.train("pca", 2, training, names, components=COMPONENTS)
+    first = stand.train("zscore", 1, training, FEATURES)
+    second = stand.train("pca", 2, training, FEATURES, components=COMPONENTS)
     found = Run(stand, training, (stand.plan("first", PATH, EXTRACTOR, first), stand.plan("second", PATH, EXTRACTOR, second)))
     send(stand, messages(2000, 2))
     stand.run("submit", "detect", "--plan", found.plans[0])

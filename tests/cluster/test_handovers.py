@@ -13,22 +13,20 @@ import pytest
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.upgrade_progress import ProgressFile
 
+from .demo import PATH, messages
 from .handing_over import (
-    PATH,
     Cuts,
     Upgrading,
     again_until_done,
     at_the_moment,
     cuts_of,
-    messages,
     plans_of,
     refusal,
-    task_manager,
     workers,
     wrong,
 )
+from .killing import failed_commits, supervised
 from .support import Stand, flowing, wait_until
-from .test_kills import failed_commits
 
 pytestmark = pytest.mark.cluster
 
@@ -192,7 +190,7 @@ def a_green_worker(stand: Stand, old: set[Any]) -> Any:
 VICTIMS: dict[str, Callable[[Stand, set[Any]], Any]] = {
     "blue's worker": a_blue_worker,
     "green's worker": a_green_worker,
-    "taskmanager": lambda stand, _: task_manager(stand),
+    "taskmanager": lambda stand, _: supervised("taskmanager-1")(stand),
 }
 MOMENTS = ("savepoint", "start", "catch up", "retire", "after")
 

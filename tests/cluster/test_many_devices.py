@@ -15,11 +15,11 @@ from swapstream.models.schema import encoder
 from swapstream.scripts.flink_rest import FlinkRest
 from swapstream.scripts.processes import marked
 
-from .support import Stand, demo_schema, wait_until
+from .demo import FEATURES, PATH, SCHEMA, smoothed
+from .support import Stand, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
-PATH, SCHEMA = demo_schema()
 DEVICES, RATE, BAD_EVERY = 1_000_000, 20_000, 1_000
 REMEMBERED = 10_000
 """Devices of a shard: `devices.max`. All shards have as many 25 times over."""
@@ -28,9 +28,8 @@ GROWTH = 1.15
 
 
 def plan(stand: Stand) -> Path:
-    names = (*SCHEMA.names, *(f"{name}.ewm_{kind}" for kind in ("mean", "deviation") for name in SCHEMA.names))
-    model = stand.train("zscore", 1, np.random.default_rng(3).normal(size=(2000, len(names))), names)
-    written = stand.plan("plan", PATH, ["identity", {"ewm": {"halflife": 20}}], model)
+    model = stand.train("zscore", 1, np.random.default_rng(3).normal(size=(2000, len(FEATURES))), FEATURES)
+    written = stand.plan("plan", PATH, smoothed(20), model)
     return stand.write("plan", msgspec.yaml.decode(written.read_bytes()) | {"devices": {"max": REMEMBERED}})
 
 

@@ -21,8 +21,8 @@ from swapstream.scripts import kafka
 from swapstream.scripts.outputs import read_scores
 from swapstream.scripts.topics import admin
 
+from .killing import failed_commits, python_worker
 from .support import CHECKPOINT_MS, Stand, demo_schema, wait_until
-from .test_kills import failed_commits, python_worker
 from .test_uids import uids_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]

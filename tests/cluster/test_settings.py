@@ -15,11 +15,11 @@ import pytest
 from swapstream.models.schema import encoder
 from swapstream.scripts.topics import admin
 
-from .support import EPOCH_MS, Stand, demo_schema, send, send_to, wait_until
+from .demo import FEATURES, PATH, SCHEMA, smoothed
+from .support import EPOCH_MS, Stand, send, send_to, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
-PATH, SCHEMA = demo_schema()
 HOUR_MS = 3_600_000
 
 
@@ -30,9 +30,8 @@ def messages(rows: int, seed: int = 1) -> list[tuple[bytes, bytes]]:
 
 def stateful(stand: Stand) -> Path:
     """A plan whose extractor remembers devices."""
-    names = (*SCHEMA.names, *(f"{name}.ewm_{kind}" for kind in ("mean", "deviation") for name in SCHEMA.names))
-    model = stand.train("zscore", 1, np.random.default_rng(3).normal(size=(2000, len(names))), names)
-    return stand.plan("plan", PATH, ["identity", {"ewm": {"halflife": 20}}], model)
+    model = stand.train("zscore", 1, np.random.default_rng(3).normal(size=(2000, len(FEATURES))), FEATURES)
+    return stand.plan("plan", PATH, smoothed(20), model)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,20 +16,19 @@ import psutil
 import pytest
 
 from swapstream.models.errors import ClusterError
-from swapstream.models.schema import encoder
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.plan import Plan
 from swapstream.scripts.change import Change, Order
 from swapstream.scripts.outcome import Outcome
 from swapstream.scripts.publish import Part, author_of, plan_parts
 
-from .support import EPOCH_MS, Place, Stand, demo_schema, flowing, readings, wait_until
-from .test_kills import failed_commits, python_worker, supervised
+from .demo import PATH, SCHEMA, messages
+from .killing import failed_commits, python_worker, supervised
+from .support import Place, Stand, flowing, readings, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
 
 NAME, RATE, SWAPS, PARTITIONS = "matrix", 500, 100, range(4)
-PATH, SCHEMA = demo_schema()
 EXTRACTORS: dict[str, list[Any]] = {
     "smooth": ["identity", {"ewm": {"halflife": 5.0}}],
     "slower": ["identity", {"ewm": {"halflife": 9.0, "statistics": ["mean"]}}],
@@ -110,15 +108,6 @@ def features(extractor: str) -> tuple[str, ...]:
     return Composite.parse(EXTRACTORS[extractor], SCHEMA.names).features
 
 
-def messages() -> Iterator[tuple[bytes, bytes]]:
-    """Readings without end; one in a hundred is none."""
-    encode, rows = encoder(SCHEMA), np.random.default_rng(2).normal(size=(1000, len(SCHEMA.names))).tolist()
-    for number in count():
-        device = f"pump-{number % 200}"
-        value = b"none" if number % 100 == 9 else encode(device, EPOCH_MS + number, rows[number % 1000])
-        yield device.encode(), value
-
-
 @pytest.fixture(scope="module")
 def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     stand = Stand(cluster, tmp_path_factory.mktemp(NAME), NAME)
@@ -129,7 +118,7 @@ def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         path = stand.plan(f"plan-{version}", PATH, EXTRACTORS[extractor], model)
         found.plans.append((path, model, *plan_parts(stand.environment, str(path))))
     stand.run("submit", "detect", "--plan", found.plans[0][0], "--parallelism", "1", "--delivery", "exactly_once")
-    with flowing(stand, messages(), RATE) as enough:
+    with flowing(stand, messages(200), RATE) as enough:
         wait_until(lambda: len(stand.frames()) > 8, 90, "records are scored")
         for number in range(1, SWAPS + 1):
             if number in HAPPENS:

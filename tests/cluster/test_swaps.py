@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,6 @@ import pytest
 from swapstream.models.artifact import Artifact, payload_digest
 from swapstream.models.errors import Conflict, Rejected
 from swapstream.models.numbers import numbers
-from swapstream.models.schema import encoder
 from swapstream.models.store import Store
 from swapstream.operators.signing import Signer
 from swapstream.operators.token import Token
@@ -28,7 +26,8 @@ from swapstream.scripts.known import known_of
 from swapstream.scripts.publish import Part, author_of, read_definitions
 from swapstream.scripts.updates import Updater
 
-from .support import EPOCH_MS, Place, Stand, demo_schema, flowing, readings, send_to, wait_until
+from .demo import FEATURES, PATH, messages, smoothed
+from .support import Place, Stand, flowing, readings, send_to, wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -36,9 +35,7 @@ NAME = "swaps"
 RATE = 1000
 PARTITIONS = range(4)
 UPDATES = 20
-PATH, SCHEMA = demo_schema()
-EXTRACTOR: list[Any] = ["identity", {"ewm": {"halflife": 5.0}}]
-FEATURES = (*SCHEMA.names, *(f"{name}.ewm_{kind}" for kind in ("mean", "deviation") for name in SCHEMA.names))
+EXTRACTOR = smoothed(5.0)
 
 
 class Begun(NamedTuple):
@@ -87,13 +84,6 @@ class Run:
         return {(row["partition"], row["offset"]): row for row in self.ledger if row["event"] == event and "partition" in row}
 
 
-def messages() -> Iterator[tuple[bytes, bytes]]:
-    encode, rows = encoder(SCHEMA), np.random.default_rng(2).normal(size=(1000, len(SCHEMA.names))).tolist()
-    for number in count():
-        device = f"pump-{number % 40}"
-        yield device.encode(), encode(device, EPOCH_MS + number, rows[number % 1000])
-
-
 @pytest.fixture(scope="module")
 def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     stand = Stand(cluster, tmp_path_factory.mktemp(NAME), NAME)
@@ -103,7 +93,7 @@ def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         plans[version] = stand.plan(f"plan-{version}", PATH, EXTRACTOR, stand.train(kind, version, rows, FEATURES))
     found = Run(stand)
     stand.run("submit", "detect", "--plan", plans[1])
-    with flowing(stand, messages(), RATE) as enough:
+    with flowing(stand, messages(40, bad=False), RATE) as enough:
         wait_until(lambda: len(stand.frames()) > 20, 60, "records are scored")
         five_swaps(found, plans)
         refusal(found)

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +17,17 @@ import numpy as np
 import psutil
 import pytest
 
-from swapstream.models.schema import encoder
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.upgrade_progress import ProgressFile
 
+from .demo import FEATURES, PATH, messages, smoothed
+from .killing import VICTIMS, once_each, scored
 from .local import COMMAND
-from .support import EPOCH_MS, Stand, demo_schema, flowing, readings, wait_until
-from .test_kills import VICTIMS, failed_commits, scored
+from .support import Stand, flowing, wait_until
 
 pytestmark = pytest.mark.cluster
 
 RATE = 2000
-PATH, SCHEMA = demo_schema()
 STEPS = ("prepare", "stop", "start", "release", "confirm")
 
 
@@ -38,10 +36,8 @@ class Upgraded(Stand):
 
     def __init__(self, cluster: Path, directory: Path, name: str, **job: Any) -> None:
         super().__init__(cluster, directory, name, **job)
-        rows = np.random.default_rng(1).normal(size=(2000, 3 * len(SCHEMA.names)))
-        names = (*SCHEMA.names, *(f"{name}.ewm_{kind}" for kind in ("mean", "deviation") for name in SCHEMA.names))
-        model = self.train("zscore", 1, rows, names)
-        self.plans = [self.plan(f"plan-{halflife}", PATH, ["identity", {"ewm": {"halflife": halflife}}], model) for halflife in (20, 30)]
+        model = self.train("zscore", 1, np.random.default_rng(1).normal(size=(2000, len(FEATURES))), FEATURES)
+        self.plans = [self.plan(f"plan-{halflife}", PATH, smoothed(halflife), model) for halflife in (20, 30)]
         self.run("submit", "detect", "--plan", self.plans[-1])
 
     def next_plan(self) -> Path:
@@ -82,27 +78,6 @@ def stand(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
     found = Upgraded(cluster, tmp_path_factory.mktemp("upgrades"), "upgrades")
     yield found
     found.cancel()
-
-
-def messages() -> Iterator[tuple[bytes, bytes]]:
-    """Readings without end; one in a hundred is none."""
-    encode, rows = encoder(SCHEMA), np.random.default_rng(2).normal(size=(1000, len(SCHEMA.names))).tolist()
-    for number in count():
-        device = f"pump-{number % 50}"
-        yield device.encode(), b"none" if number % 100 == 9 else encode(device, EPOCH_MS + number, rows[number % 1000])
-
-
-def once_each(stand: Stand) -> None:
-    """Every reading is answered once, and each frame goes on where the one before ended."""
-    answers = stand.settle(240)
-    assert answers.keys() == readings(stand.telemetry()).keys()
-    assert [place for place, times in answers.items() if times != 1] == []
-    assert failed_commits(stand) == []
-    ends: dict[int, int] = {}
-    for frame in stand.frames():
-        partition = frame.provenance.partition
-        assert frame.prev == ends.get(partition, -1)
-        ends[partition] = frame.last
 
 
 def test_under_load_every_record_is_answered_once_and_the_downtime_is_told(stand: Upgraded) -> None:
