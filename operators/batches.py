@@ -46,7 +46,7 @@ class Batch(msgspec.Struct, frozen=True):
 
     def labelled(self, labels: Labels, topic: str) -> tuple[Bool, Bool]:
         """Whether each reading has a label, and whether that says that it is an anomaly."""
-        return labels.said(labels.places(topic, self.partition, self.offsets, self.index, self.devices, self.device, self.times))
+        return labels.said(topic, self.partition, self.offsets, self.index, self.devices, self.device, self.times)
 
 
 COLUMNS = ("offsets", "index", "device", "times", "warming", "features")
@@ -58,7 +58,7 @@ def archived(frame: ScoresFrame) -> Batch:
     features = np.frombuffer(frame.features, "<f8").reshape(len(frame), len(frame.feature_names))
     return Batch(
         Made(where.extractor, frame.feature_names), where.partition, frame.column("offsets"), frame.column("index"), frame.devices,
-        np.frombuffer(frame.device, "<i4").astype(np.int64), frame.column("times"), np.frombuffer(frame.warming, "?"), features,
+        frame.column("device"), frame.column("times"), np.frombuffer(frame.warming, "?"), features,
     )  # fmt: skip
 
 

@@ -172,8 +172,10 @@ class Labels:
             found = np.where(said == NOBODY, found, said)
         return found
 
-    def said(self, places: Int64) -> tuple[Bool, Bool]:
-        """Whether each of some places is labelled, and whether as an anomaly."""
+    def said(self, topic: str, partition: int, offsets: Int64, index: Int64, devices: Sequence[str], codes: Int64,
+             times: Int64) -> tuple[Bool, Bool]:
+        """Whether each reading has a label, and whether that says that it is an anomaly; readings as in `places`."""
+        places = self.places(topic, partition, offsets, index, devices, codes, times)
         values = np.array([*(label.label for label in self.all), False])  # NOBODY is the last place
         return places != NOBODY, values[places]
 

@@ -107,10 +107,12 @@ class ScoresFrame(msgspec.Struct, frozen=True):
         """Of the last reading in the frame before."""
         return Position(self.prev, self.prev_index)
 
-    def column(self, name: Literal["offsets", "times", "index"]) -> Int64:
+    def column(self, name: Literal["offsets", "times", "index", "device"]) -> Int64:
         """As int64[n]."""
-        if name == "index":
-            return np.frombuffer(self.index, "<i4").astype(np.int64) if self.index else np.zeros(len(self), np.int64)
+        if name == "index" and not self.index:
+            return np.zeros(len(self), np.int64)
+        if name in ("index", "device"):
+            return np.frombuffer(getattr(self, name), "<i4").astype(np.int64)
         return np.frombuffer(getattr(self, name), "<i8")
 
     def rows(self) -> Iterator[dict[str, Any]]:

@@ -77,8 +77,7 @@ def labelled(frames: Sequence[Frame], labels: Labels, topic: str) -> Bool | None
     """Which readings are anomalies, as labels say; None where they say nothing of any."""
     there, anomalous = [np.zeros(0, np.bool_)], [np.zeros(0, np.bool_)]
     for frame in frames:
-        names, codes = frame.by_device()
-        known, bad = labels.said(labels.places(topic, frame.partition, frame.offsets, frame.index, names, codes, frame.times))
+        known, bad = labels.said(topic, frame.partition, frame.offsets, frame.index, *frame.by_device(), frame.times)
         there.append(known)
         anomalous.append(bad)
     return np.concatenate(anomalous) if np.concatenate(there).any() else None
@@ -96,7 +95,7 @@ def taken(said: Scored, wanted: Bool) -> Scored:
     return Scored(said.frame.take(np.flatnonzero(wanted)), said.features[wanted], said.warming[wanted], roles, said.anomalous[wanted])
 
 
-class Verdicts(msgspec.Struct, frozen=True):
+class Decisions(msgspec.Struct, frozen=True):
     """What a plan decides of each reading: `asked`, whether a model decides; `alarms`; `scores`, NaN where there is none."""
 
     asked: Bool
@@ -104,7 +103,7 @@ class Verdicts(msgspec.Struct, frozen=True):
     scores: Float64
 
     @classmethod
-    def of(cls, trial: Trial) -> Verdicts:
+    def of(cls, trial: Trial) -> Decisions:
         n = len(trial.frame)
         asked, alarms, scores = np.zeros(n, np.bool_), np.zeros(n, np.bool_), np.full(n, np.nan)
         for role in trial.roles:
@@ -121,7 +120,7 @@ def agreement(first: Trial, second: Trial) -> dict[str, Any]:
     - agreement: share of readings on which both raise an alarm or both don't. kappa: Cohen's, which takes off what chance would give.
     - both, only_first, only_second: readings with an alarm. rank_correlation: Spearman's, of the scores. None: can't be told.
     """
-    one, other = Verdicts.of(first), Verdicts.of(second)
+    one, other = Decisions.of(first), Decisions.of(second)
     rows = one.asked & other.asked
     a, b = one.alarms[rows], other.alarms[rows]
     return {

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.chaining import Chaining, Gap, Owner, owner_of
-from swapstream.operators.scores import ScoresFrame, decode_scores
+from swapstream.operators.scores import ScoresFrame
 from swapstream.operators.verification import Span
 from swapstream.scripts import kafka
 from swapstream.scripts.bounds import offsets_at
 from swapstream.scripts.console import say
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.lag import first_timestamps
+from swapstream.scripts.outputs import frames
 from swapstream.scripts.reading import Reading
 from swapstream.scripts.submitted import submission
 
@@ -50,9 +50,8 @@ class Emitted:
     def _from(self, start: kafka.Start) -> Iterator[ScoresFrame]:
         chaining = Chaining()
         with Reading(self._environment, self._topic, start, self._partitions()) as reading:
-            for record in iter(reading.next, None):
-                frame = self._ours(record)
-                if frame is None:
+            for frame in frames(iter(reading.next, None), self._topic):
+                if frame is None or owner_of(frame) != self._owner:
                     continue
                 for taken in chaining.take(frame):
                     if isinstance(taken, Gap):
@@ -66,14 +65,6 @@ class Emitted:
                 say(str(taken))
             elif taken.first <= self._span.last and taken.last >= self._span.first:
                 yield taken
-
-    def _ours(self, record: kafka.Record) -> ScoresFrame | None:
-        try:
-            frame = decode_scores(record.value or b"")
-        except InvalidDefinition as error:
-            say(f"{self._topic} {record.partition}:{record.offset}: {error}")
-            return None
-        return frame if owner_of(frame) == self._owner else None
 
     def _partitions(self) -> set[int] | None:
         """Where a shard's messages all lie in the partition of its number, that one; None: all."""

@@ -180,10 +180,8 @@ def of_role(role: RoleColumns, n: int) -> tuple[Any, Float64]:
 
 def labels_of(frame: ScoresFrame, labels: Labels) -> tuple[Bool, Bool]:
     where = frame.provenance
-    return labels.said(labels.places(
-        where.topic, where.partition, frame.column("offsets"), frame.column("index"), frame.devices,
-        np.frombuffer(frame.device, "<i4").astype(np.int64), frame.column("times"),
-    ))  # fmt: skip
+    return labels.said(where.topic, where.partition, frame.column("offsets"), frame.column("index"), frame.devices,
+                       frame.column("device"), frame.column("times"))
 
 
 def rows(places: Mapping[Place, Deployed], lives: Mapping[Place, Scored]) -> Iterator[dict[str, Any]]:

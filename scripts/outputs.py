@@ -79,13 +79,15 @@ def frames(
 ) -> Iterator[ScoresFrame | None]:
     """The frames in a topic's records, of one namespace and deployment or of all; None where there is none."""
     for record in records:
-        yield read(record, topic, whose) if record and record.value is not None else None
+        frame = read(record, topic) if record and record.value is not None else None
+        mine = frame is not None and whose in (None, (frame.provenance.namespace, frame.provenance.deployment))
+        yield frame if mine else None
 
 
-def read(record: kafka.Record, topic: str, whose: tuple[str, str] | None) -> ScoresFrame | None:
+def read(record: kafka.Record, topic: str) -> ScoresFrame | None:
+    """What is no frame is said on stderr."""
     try:
-        frame = decode_scores(record.value or b"")
+        return decode_scores(record.value or b"")
     except InvalidDefinition as error:
         say(f"{topic} {record.partition}:{record.offset}: {error}")
         return None
-    return frame if whose in (None, (frame.provenance.namespace, frame.provenance.deployment)) else None

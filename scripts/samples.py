@@ -12,7 +12,7 @@ from swapstream.models.errors import InvalidSettings
 from swapstream.models.schema import Schema
 from swapstream.operators.decode import Decoders
 from swapstream.operators.frame import Bool, Frame, RawFrame
-from swapstream.operators.labels import NOBODY, Labels
+from swapstream.operators.labels import Labels
 from swapstream.operators.token import is_token
 from swapstream.scripts import kafka
 from swapstream.scripts.bounds import starts
@@ -89,9 +89,10 @@ def marked(frame: Frame, records: Sequence[kafka.Record], topic: str, labels: La
     partitions, offsets = (np.array(column, np.int64)[frame.offsets] for column in
                            zip(*((record.partition, record.offset) for record in records), strict=True))  # fmt: skip
     names, codes = frame.by_device()
-    found = np.full(len(frame), NOBODY)
+    there, anomalous = np.zeros(len(frame), np.bool_), np.zeros(len(frame), np.bool_)
     for partition in np.unique(partitions).tolist():
         rows = np.flatnonzero(partitions == partition)
-        found[rows] = labels.places(topic, partition, offsets[rows], frame.index[rows], names, codes[rows], frame.times[rows])
-    there, anomalous = labels.said(found)
+        there[rows], anomalous[rows] = labels.said(
+            topic, partition, offsets[rows], frame.index[rows], names, codes[rows], frame.times[rows]
+        )
     return anomalous if there.any() else None

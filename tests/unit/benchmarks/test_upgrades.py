@@ -13,7 +13,7 @@ from benchmarks.listener import Heard
 from benchmarks.ordering import disorder
 from benchmarks.upgrades_report import latencies
 from swapstream.operators.extractors.contract import check
-from swapstream.operators.scores import Provenance, ScoresFrame
+from tests.support.frames import scores_frame
 
 FIELDS = ("x", "y")
 
@@ -28,12 +28,9 @@ def test_the_later_version_goes_on_with_the_state_of_the_first() -> None:
 
 
 def test_readings_behind_later_ones_are_counted() -> None:
-    def frame(*offsets: int) -> ScoresFrame:
-        where = Provenance("prod", "d", "t", 3, 0, "p", "x", "e")
-        return ScoresFrame(where, offsets[0], offsets[-1], -1, np.array(offsets, "<i8").tobytes(), b"", [], b"", b"", b"", [])
-
     last: dict[int, int] = {}
-    assert [disorder(one, last) for one in (frame(0, 1, 5), frame(7, 6, 8), frame(8, 9), frame(3, 4))] == [0, 1, 1, 1]
+    frames = map(scores_frame, ([0, 1, 5], [7, 6, 8], [8, 9], [3, 4]))
+    assert [disorder(one, last) for one in frames] == [0, 1, 1, 1]
 
 
 def test_readings_are_told_apart_by_what_was_under_way_when_they_were_due() -> None:

@@ -27,12 +27,16 @@ Reading = tuple[int, int, str, int]
 readings = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 3), st.sampled_from(DEVICES), st.integers(-1, 22)), max_size=30)
 
 
-def join(labels: Labels, some: list[Reading], topic: str = "t", partition: int = 0) -> list[int]:
+def arrays(some: list[Reading]) -> tuple[Any, ...]:
+    """As `places` and `said` take them."""
     offsets, index, devices, times = zip(*some, strict=True) if some else ((), (), (), ())
     names = sorted(set(devices))
     codes = np.array([names.index(device) for device in devices], np.int64)
-    arrays = (np.array(column, np.int64) for column in (offsets, index))
-    return labels.places(topic, partition, *arrays, names, codes, np.array(times, np.int64)).tolist()
+    return np.array(offsets, np.int64), np.array(index, np.int64), names, codes, np.array(times, np.int64)
+
+
+def join(labels: Labels, some: list[Reading], topic: str = "t", partition: int = 0) -> list[int]:
+    return labels.places(topic, partition, *arrays(some)).tolist()
 
 
 def plainly(labels: list[Label], reading: Reading, topic: str, partition: int) -> int:
@@ -68,9 +72,9 @@ def test_delay_and_repeats_change_nothing_but_ties(labels: list[Label], some: li
 
 def test_what_is_said() -> None:
     labels = Labels([Label(DeviceSpan("a", 0, 9)), Label(RecordId("t", 0, 4), False)])
-    there, anomalous = labels.said(np.array(join(labels, [(3, 0, "a", 5), (4, 0, "a", 5), (5, 0, "b", 5)])))
+    there, anomalous = labels.said("t", 0, *arrays([(3, 0, "a", 5), (4, 0, "a", 5), (5, 0, "b", 5)]))
     assert (there.tolist(), anomalous.tolist()) == ([True, True, False], [True, False, False])
-    there, anomalous = Labels([]).said(np.array([NOBODY]))
+    there, anomalous = Labels([]).said("t", 0, *arrays([(3, 0, "a", 5)]))
     assert (there.tolist(), anomalous.tolist()) == ([False], [False])
 
 

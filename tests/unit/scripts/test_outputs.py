@@ -7,20 +7,17 @@ import numpy as np
 import pytest
 
 from swapstream.operators.chaining import Chaining, Gap
-from swapstream.operators.scores import Provenance, RoleColumns, ScoresFrame
+from swapstream.operators.scores import ScoresFrame
 from swapstream.scripts import outputs
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.kafka import Record
 from swapstream.scripts.outputs import frames, in_order, read_scores
+from tests.support.frames import scores_frame
 from tests.support.topics import Topics
 
 
 def frame(first: int, last: int, prev: int, deployment: str = "pumps") -> ScoresFrame:
-    n = last - first + 1
-    offsets, places = np.arange(first, last + 1, dtype="<i8").tobytes(), np.zeros(n, "<i4").tobytes()
-    provenance = Provenance("prod", deployment, "telemetry", 0, 0, "p", "d", "identity:1", "pump")
-    role = RoleColumns("champion", "m:1", "digest", 1.0, b"", np.zeros(n, "<f8").tobytes())
-    return ScoresFrame(provenance, first, last, prev, offsets, offsets, ["a"], places, bytes(n), bytes(n), [role])
+    return scores_frame(range(first, last + 1), prev, deployment, schema="pump")
 
 
 A, B, C = frame(0, 4, -1), frame(5, 9, 4), frame(10, 12, 9)

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import msgspec
-import numpy as np
 import pytest
 
 from swapstream.operators.chaining import Chaining
 from swapstream.operators.dead_letters import dead_letter
-from swapstream.operators.scores import Provenance, RoleColumns, ScoresFrame
 from swapstream.scripts import tally as tally_module
 from swapstream.scripts.tally import Stretch, Tally
+from tests.support.frames import scores_frame
 
 
 def frame(offsets: list[int], epoch: int = 0, model: str = "m:1", deployment: str = "demo", prev: int = -1) -> bytes:
-    n = len(offsets)
-    provenance = Provenance("prod", deployment, "telemetry", 2, epoch, "demo", "digest", "identity:1")
-    role = RoleColumns("champion", model, "digest", 1.0, b"", np.zeros(n, "<f8").tobytes())
-    packed = np.array(offsets, "<i8").tobytes()
-    places = np.zeros(n, "<i4").tobytes()
-    return ScoresFrame(
-        provenance, offsets[0], offsets[-1], prev, packed, packed, ["a"], places, bytes(n), bytes(n), [role]
-    ).encode()
+    return scores_frame(offsets, prev, deployment, 2, epoch, model).encode()
 
 
 def test_records_count_once_and_repeats_are_told() -> None:

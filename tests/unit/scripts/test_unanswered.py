@@ -8,10 +8,10 @@ import pytest
 
 from swapstream.operators.cut import Cut
 from swapstream.operators.dead_letters import dead_letter
-from swapstream.operators.scores import Provenance, ScoresFrame
 from swapstream.scripts import unanswered as module
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.unanswered import described, unanswered
+from tests.support.frames import scores_frame
 from tests.support.topics import Topics
 
 CUT = Cut("prod", "d", 5, "p", "telemetry", {0: 5, 1: 4, 2: 0})
@@ -36,8 +36,7 @@ def environment(tmp_path: Path) -> Environment:
 
 
 def frame(partition: int, last: int, deployment: str = "d") -> bytes:
-    where = Provenance("prod", deployment, "telemetry", partition, 4, "p", "x", "e")
-    return ScoresFrame(where, last, last, -1, b"", b"", [], b"", b"", b"", []).encode()
+    return scores_frame([last], deployment=deployment, partition=partition).encode()
 
 
 def test_everything_is_missing_where_nothing_came_out(topics: Topics, environment: Environment) -> None:
