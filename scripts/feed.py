@@ -1,9 +1,9 @@
-"""`swapstream feed`: the rows of a file as telemetry, at their own speed or faster."""
+"""`swapstream feed`: the rows of files as telemetry, at their own speed or faster."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -80,35 +80,49 @@ def head(telemetry: Telemetry, limit: int) -> Telemetry:
 
 
 @click.command("feed")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", type=click.Path(path_type=Path))
 @click.option("--schema", "schema_name", required=True, help="A name in conf/schemas/, or a YAML file.")
 @click.option("--speed-up", type=click.FloatRange(0), default=0.0, show_default=True,
               help="So many times as fast as the event times; 0 is as fast as possible.")
-@click.option("--limit", type=click.IntRange(1), help="Only the first so many rows.")
-@click.option("--no-labels", is_flag=True, help="Leave the file's labels out: they may come later, by `label`.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first so many rows of a file.")
+@click.option("--no-labels", is_flag=True, help="Leave the files' labels out: they may come later, by `label`.")
 @readings_option
 @file_options
 @json_option
 @click.pass_obj
-def feed_command(name: str, file: Path, schema_name: str, speed_up: float, limit: int | None, no_labels: bool, readings: int,
-                 columns: Columns, as_json: bool) -> None:  # fmt: skip
-    """Send the rows of a CSV, Parquet or .npy FILE to the telemetry topic, and spans of labelled rows to the labels topic."""
-    schema = find_schema(schema_name)
-    telemetry = read_telemetry(file, schema.names, columns)
+def feed_command(name: str, files: Sequence[Path], schema_name: str, speed_up: float, limit: int | None, no_labels: bool,
+                 readings: int, columns: Columns, as_json: bool) -> None:  # fmt: skip
+    """Send the rows of CSV, Parquet or .npy FILEs to the telemetry topic, one file after the other, and spans of labelled rows to the
+    labels topic. Nothing is sent unless all of them can be read."""
+    schema, environment = find_schema(schema_name), load_environment(name)
+    found = [wanted(read_telemetry(file, schema.names, columns), limit, no_labels) for file in files]
+    for file, telemetry in zip(files, found, strict=True):
+        warn(file, telemetry, schema)
+    started, rows = time.monotonic(), sum(map(len, found))
+    with progress("rows") as bar:
+        task = bar.add_task("sending", total=rows)
+        for telemetry in found:
+            before = 0
+            for sent in send(telemetry, Packer(schema, readings), environment, speed_up):
+                bar.advance(task, sent - before)
+                before = sent
+    seconds = time.monotonic() - started
+    devices, labels = {device for one in found for device in one.devices}, [label for one in found for label in spans(one)]
+    row = {"sent": rows, "devices": len(devices), "labels": len(labels), "seconds": round(seconds, 2), "rate": round(rows / seconds)}
+    show([row], list(row), as_json)
+
+
+def wanted(telemetry: Telemetry, limit: int | None, no_labels: bool) -> Telemetry:
+    """What is to be sent of a file."""
     telemetry = head(telemetry, limit) if limit else telemetry
-    telemetry = msgspec.structs.replace(telemetry, labels=None) if no_labels else telemetry
+    return msgspec.structs.replace(telemetry, labels=None) if no_labels else telemetry
+
+
+def warn(file: Path, telemetry: Telemetry, schema: Schema) -> None:
+    """Of rows that will be dead letters."""
     empty = int((~np.isfinite(telemetry.values)).any(axis=1).sum())
     if empty:
         say(f"{file}: {empty} rows have empty or infinite values and will be dead letters")
     far = far_from(telemetry.times, schema, time.time_ns() // 1_000_000)
     if far:
         say(f"{file}: {far} rows are further from now than schema {schema.name!r} allows and will be dead letters")
-    started = time.monotonic()
-    with progress("rows") as bar:
-        task = bar.add_task("sending", total=len(telemetry))
-        for sent in send(telemetry, Packer(schema, readings), load_environment(name), speed_up):
-            bar.update(task, completed=sent)
-    seconds = time.monotonic() - started
-    row = {"sent": len(telemetry), "devices": len(set(telemetry.devices)), "labels": len(spans(telemetry)),
-           "seconds": round(seconds, 2), "rate": round(len(telemetry) / seconds)}
-    show([row], list(row), as_json)

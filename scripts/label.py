@@ -6,9 +6,10 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import click
+import msgspec
 import numpy as np
 
 from swapstream.models.errors import InvalidSettings, UnknownName
@@ -17,20 +18,22 @@ from swapstream.operators.labels import DeviceSpan, Label, RecordId, check
 from swapstream.operators.token import is_token
 from swapstream.scripts import kafka
 from swapstream.scripts.bounds import bounds
-from swapstream.scripts.console import json_option, show
+from swapstream.scripts.console import json_option, say, show
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.files import MICROS, column_names, devices_of, labels_of, parse_start, table_of, times_of
 from swapstream.scripts.reading import Reading
 
 RECORD = re.compile(r"(\d{1,9}):(\d{1,18})(?:\[(\d{1,9})\])?")
+NOTHING = RecordId("", 0, 0)
+"""What a label is about that is only there to be like."""
 LOOKED_AT = 1_000_000
 """So far apart offsets of a partition may lie for each to be looked at; of others it is only known that they are in the log."""
 
 
 @click.command("label")
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("files", nargs=-1, metavar="[FILE]...", type=click.Path(path_type=Path))
 @click.option("--record", "records", multiple=True, metavar="PARTITION:OFFSET[INDEX]", help="A record of telemetry, as `scores` shows it.")
-@click.option("--device", help="A device, with --from and --to; that of all rows of a FILE.")
+@click.option("--device", help="A device, with --from and --to.")
 @click.option("--from", "first", help="Event time of its first reading that is meant: ISO 8601, or seconds since 1970.")
 @click.option("--to", "last", help="Event time of the last one.  [that of --from]")
 @click.option("--normal", is_flag=True, help="They are no anomalies.")
@@ -40,25 +43,25 @@ LOOKED_AT = 1_000_000
 @click.option("--start-time", help="From when these count: ISO 8601 or seconds since 1970.")
 @json_option
 @click.pass_obj
-def label_command(name: str, file: Path | None, records: Sequence[str], device: str | None, first: str | None, last: str | None,
+def label_command(name: str, files: Sequence[Path], records: Sequence[str], device: str | None, first: str | None, last: str | None,
                   normal: bool, kind: str, time_column: str, time_unit: str, start_time: str | None, as_json: bool) -> None:  # fmt: skip
-    """Label records, a device over a span of event time, or what stands in FILE (CSV or Parquet).
+    """Label records, a device over a span of event time, or what stands in FILEs (CSV or Parquet).
 
     A file's rows are records (columns partition, offset and perhaps index, as `export` writes them) or spans (device with first and
-    last, or with time); a column label says of each whether it is an anomaly, empty ones are passed over; kind may be one, too.
+    last, or with time; without a column device they are of the one that the file is called after, as for `feed`); a column label says
+    of each whether it is an anomaly, empty ones are passed over; kind may be one, too.
 
     Of several labels of a record the newest counts, and one of the record itself before one of a span. Saying it twice changes nothing.
     """
     environment = load_environment(name)
     topic = environment.topics.telemetry.name
-    given = [file is not None, bool(records), device is not None and file is None]
-    spanned = given[2] == (first is not None) and (last is None or given[2])
-    if sum(given) != 1 or not spanned:
+    given = [bool(files), bool(records), device is not None]
+    if sum(given) != 1 or (first is None) != (device is None) or (last is not None and device is None):
         raise InvalidSettings("label takes a file, --record, or --device with --from and perhaps --to")
     when, who = int(time.time() * 1_000), author()
-    if file is not None:
-        rows = Rows(file, device, time_column, time_unit, parse_start(start_time or "0"))
-        labels = of_file(rows, topic, not normal, kind, when, who)
+    if files:
+        times = TimeColumn(time_column, time_unit, parse_start(start_time or "0"))
+        labels = [label for file in files for label in of_file(file, times, topic, Label(NOTHING, not normal, kind, (), when, who))]
     else:
         abouts: list[RecordId | DeviceSpan] = [record(text, topic) for text in records]
         abouts = abouts or [span(device or "", first or "", last)]
@@ -85,49 +88,49 @@ def span(device: str, first: str, last: str | None) -> DeviceSpan:
     return DeviceSpan(device, begin, begin if last is None else parse_start(last))
 
 
-class Rows(NamedTuple):
-    """A file of labels: `device`, where all rows are of one; its column of times, and what numbers in it count, from when on (µs)."""
+class TimeColumn(NamedTuple):
+    """A file's column of event times, and what numbers in it count, from when on (µs)."""
 
-    path: Path
-    device: str | None
-    time: str
-    unit: str
-    start: int
-
-    @property
-    def layouts(self) -> tuple[list[str], ...]:
-        """Columns that say what is labelled: of these the first that are there count."""
-        device = [] if self.device else ["device"]
-        spans = ([*device, "first", "last"], [*device, self.time])
-        return spans if self.device else (["partition", "offset", "index"], ["partition", "offset"], *spans)
+    name: str = "time"
+    unit: str = "s"
+    start: int = 0
 
 
-def of_file(rows: Rows, topic: str, label: bool, kind: str, when: int, who: str) -> list[Label]:
-    """A label a row; a column overrides `label` or `kind`. Raises InvalidSettings, naming file and row."""
-    path, there = rows.path, column_names(rows.path)
-    wanted = _columns(rows, there)
-    table = table_of(path, [*wanted, *(name for name in ("label", "kind") if name in there)])
+def of_file(path: Path, times: TimeColumn, topic: str, like: Label) -> list[Label]:
+    """A label a row, otherwise `like` this one; a column overrides `label` or `kind`. Raises InvalidSettings, naming file and row."""
+    there = column_names(path)
+    wanted = _columns(path, there, times.name)
+    table = table_of(path, [name for name in (*wanted, "device", "label", "kind") if name in there])
     if "label" in there:
         table = table[table["label"].notna()].reset_index(drop=True)
-    said = labels_of(path, table["label"]) if "label" in there else np.full(len(table), label)
-    kinds = table["kind"].fillna("").astype(str).tolist() if "kind" in there else [kind] * len(table)
+    said = labels_of(path, table["label"]) if "label" in there else np.full(len(table), like.label)
+    kinds = table["kind"].fillna("").astype(str).tolist() if "kind" in there else [like.kind] * len(table)
     if "partition" in wanted:
         numbers = [_whole(path, table[name]) for name in wanted]
         abouts: Iterable[RecordId | DeviceSpan] = (RecordId(topic, *row) for row in zip(*numbers, strict=True))
     else:
-        times = [times_of(path, table[name], rows.unit, rows.start).tolist() for name in wanted if name != "device"]
-        devices = [rows.device] * len(table) if rows.device else devices_of(path, table, "device")
-        abouts = map(DeviceSpan, devices, times[0], times[-1])
-    return [check(Label(about, bool(one), what, (), when, who)) for about, one, what in zip(abouts, said, kinds, strict=True)]
+        moments = [times_of(path, table[name], times.unit, times.start).tolist() for name in wanted]
+        abouts = map(DeviceSpan, _devices(path, table), moments[0], moments[-1])
+    return [check(msgspec.structs.replace(like, about=about, label=bool(one), kind=what))
+            for about, one, what in zip(abouts, said, kinds, strict=True)]  # fmt: skip
 
 
-def _columns(rows: Rows, there: Sequence[str]) -> list[str]:
-    """Those that say what is labelled."""
-    for names in rows.layouts:
+def _columns(path: Path, there: Sequence[str], time: str) -> list[str]:
+    """Those that say what is labelled, but for the device."""
+    for names in (["partition", "offset", "index"], ["partition", "offset"], ["first", "last"], [time]):
         if set(names) <= set(there):
             return names
-    needed = "" if rows.device else "partition and offset (and index), or device with "
-    raise InvalidSettings(f"{rows.path}: columns are {', '.join(there[:12])}; needed are {needed}first and last, or {rows.time}")
+    raise InvalidSettings(f"{path}: columns are {', '.join(there[:12])}; needed are partition and offset (and index), or "
+                          f"device with first and last, or with {time}")  # fmt: skip
+
+
+def _devices(path: Path, table: Any) -> list[str]:
+    """Of each row."""
+    if "device" in table:
+        return devices_of(path, table, "device")
+    device = path.name.split(".")[0]
+    say(f"{path}: no column device: its {len(table)} rows are of {device!r}")
+    return [device] * len(table)
 
 
 def _whole(path: Path, column: object) -> list[int]:

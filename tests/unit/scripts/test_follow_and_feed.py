@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import msgspec
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from swapstream.jobs.partitioner import partition_of
-from swapstream.models.errors import InvalidDefinition
+from swapstream.models.errors import InvalidDefinition, InvalidSettings
 from swapstream.models.manifest import Source
 from swapstream.models.schema import Field, Schema
 from swapstream.operators.anomalies import Anomaly
+from swapstream.operators.labels import parse
 from swapstream.scripts.feed import far_from, head, packed, spans
 from swapstream.scripts.files import Telemetry
 from swapstream.scripts.follow import ANOMALIES, anomaly_rows, print_rows
+from swapstream.scripts.main import cli
 from swapstream.scripts.messages import Packer
+from tests.support.broker import Broker
 
 ANOMALY = Anomaly(device="e-1", time=1_500_000, at="", score=3.25, threshold=1.0, values={"x": 1.0},
                   contributions={"x": 2.0, "y": -0.5}, model="m:1", digest="", plan="p", plan_digest="", epoch=2,
@@ -35,6 +42,30 @@ def test_consecutive_labelled_rows_of_a_device_are_one_span() -> None:
 
 def test_without_labels_there_are_no_spans() -> None:
     assert spans(telemetry("ab", None)) == spans(telemetry("ab", [0, 0])) == spans(telemetry("", [])) == []
+
+
+def test_several_files_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Devices are called after the files; one that can't be read keeps all of them back."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.yaml").write_text(f"directory: {tmp_path}\n")
+    (tmp_path / "s.yaml").write_text("fields: [x]\ncodec: json\n")
+    (tmp_path / "a.csv").write_text("minute,x,label\n0,1.5,0\n1,2.5,1\n")
+    (tmp_path / "b.csv").write_text("minute,x,label\n0,7,1\n")
+    (tmp_path / "c.csv").write_text("minute,y\n0,7\n")
+    broker = Broker(monkeypatch)
+    times = ["--time", "minute", "--time-unit", "min", "--start-time", "5"]
+    given = ["--env", "here.yaml", "feed", "a.csv", "b.csv", "--schema", "s.yaml", *times]
+    with pytest.raises(InvalidSettings, match=r"c\.csv: no column x"):
+        CliRunner().invoke(cli, [*given, "c.csv"], standalone_mode=False, catch_exceptions=False)
+    assert not any(broker.logs.values())
+    done = CliRunner().invoke(cli, [*given, "--no-labels", "--json"], standalone_mode=False, catch_exceptions=False)
+    sent = [json.loads(one.value or b"") for (topic, _), log in broker.logs.items() for one in log if topic == "telemetry"]
+    assert sorted((one["device"], one["time"], *one["values"]) for one in sent) == [("a", 5_000, 1.5), ("a", 65_000, 2.5), ("b", 5_000, 7)]
+    assert not broker.logs["labels", 0]
+    assert {key: json.loads(done.stdout)[key] for key in ("sent", "devices", "labels")} == {"sent": 3, "devices": 2, "labels": 0}
+    CliRunner().invoke(cli, given, standalone_mode=False, catch_exceptions=False)
+    labels = [parse(one.value or b"", 0).about for one in broker.logs["labels", 0]]
+    assert labels == [("a", 65_000_000, 65_000_000), ("b", 5_000_000, 5_000_000)]
 
 
 def test_only_the_first_rows() -> None:

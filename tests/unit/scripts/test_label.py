@@ -95,15 +95,22 @@ def test_a_file_of_moments(broker: Broker) -> None:
     assert written(broker)[0].about == DeviceSpan("a", 1_767_225_600_000_000, 1_767_225_600_000_000)
 
 
-def test_a_file_of_one_device_whose_times_count_from_a_start(broker: Broker) -> None:
-    pandas.DataFrame({"minute": [0, 1], "c00": [0.5, 0.25], "label": [False, True]}).to_parquet("l.parquet")
-    label("l.parquet", "--device", "A-1", "--time", "minute", "--time-unit", "min", "--start-time", "1970-01-02")
+def test_files_of_a_device_each_whose_times_count_from_a_start(broker: Broker) -> None:
+    pandas.DataFrame({"minute": [0, 1], "c00": [0.5, 0.25], "label": [False, True]}).to_parquet("A-1.test.parquet")
+    Path("A-2.csv").write_text("minute,label\n2,1\n")
+    label("A-1.test.parquet", "A-2.csv", "--time", "minute", "--time-unit", "min", "--start-time", "1970-01-02")
     day = 86_400_000_000
     assert [(one.about, one.label) for one in written(broker)] == [
-        (DeviceSpan("A-1", day, day), False), (DeviceSpan("A-1", day + 60_000_000, day + 60_000_000), True)]
-    Path("s.csv").write_text("first,last,kind\n3,4,leak\n")
-    label("s.csv", "--device", "A-1", "--time-unit", "min", "--start-time", "1970-01-02")
+        (DeviceSpan("A-1", day, day), False), (DeviceSpan("A-1", day + 60_000_000, day + 60_000_000), True),
+        (DeviceSpan("A-2", day + 120_000_000, day + 120_000_000), True)]
+    Path("A-1.csv").write_text("first,last,kind\n3,4,leak\n")
+    label("A-1.csv", "--time-unit", "min", "--start-time", "1970-01-02")
     assert written(broker)[-1].about == DeviceSpan("A-1", day + 180_000_000, day + 240_000_000)
+
+
+def test_of_whom_a_file_without_devices_is(broker: Broker) -> None:
+    Path("A-1.csv").write_text("first,last\n3,4\n")
+    assert "A-1.csv: no column device: its 1 rows are of 'A-1'" in label("A-1.csv").stderr
 
 
 @pytest.mark.parametrize(("arguments", "kind", "said"), [
@@ -118,13 +125,15 @@ def test_a_file_of_one_device_whose_times_count_from_a_start(broker: Broker) -> 
     (("--record", "0:10[2]"), UnknownName, r"record telemetry-0:10\[2\] is the token of a swap"),
     (("no.csv",), InvalidSettings, "no such file"),
     (("wrong.csv",), InvalidSettings, "columns are a, b; needed are partition and offset"),
-    (("wrong.csv", "--device", "a", "--time", "when"), InvalidSettings, "columns are a, b; needed are first and last, or when"),
-    (("empty.csv", "--device", "a", "--from", "1"), InvalidSettings, "label takes"),
+    (("wrong.csv", "--time", "when"), InvalidSettings, "columns are a, b; needed .* device with first and last, or with when"),
+    (("good.csv", "wrong.csv"), InvalidSettings, "wrong.csv: columns are"),
+    (("good.csv", "--device", "a", "--from", "1"), InvalidSettings, "label takes"),
     (("--record", "0:5", "--to", "1"), InvalidSettings, "label takes"),
     (("half.csv",), InvalidSettings, "row 2: offset is 6.5; allowed are numbers from 0 on"),
     (("empty.csv",), InvalidSettings, "row 1 has no time"),
 ])  # fmt: skip
 def test_what_is_refused_writes_nothing(broker: Broker, arguments: tuple[str, ...], kind: Any, said: str) -> None:
+    Path("good.csv").write_text("device,time\na,1\n")
     Path("wrong.csv").write_text("a,b\n1,2\n")
     Path("half.csv").write_text("partition,offset\n0,5\n0,6.5\n")
     Path("empty.csv").write_text("device,time\na,\n")
