@@ -17,22 +17,24 @@ Columns = dict[str, Any]
 
 
 class Retelling:
-    """A witness of a shard's answers. `chunks`: for each frame its columns, of the readings that are wanted.
+    """A witness of shards' answers; `columns` are those of the readings that are wanted.
 
     - topic, partition, offset, index; device, time (event time, µs), logged (Kafka's, ms); epoch, plan, extractor, schema.
     - value.<field>, feature.<name>, warming, anomalous.
     - <role>.model, .score (NaN: none), .threshold, .error, for champion, canary and on_error; of challengers the role is
-      `challenger <name:version>`. A reading that a route did not show to a model has "" and NaN there.
+      `challenger <name:version>`.
+
+    What there is not for a reading, as its route did not show it to a model, or its plan has no such field, is "" or NaN.
     """
 
     def __init__(self, first: Mapping[int, int], device: str | None = None) -> None:
         self._first, self._device = first, device
-        self.chunks: list[Columns] = []
+        self._chunks: list[Columns] = []
 
     def __call__(self, scored: Scored, part: LoadedInput, provenance: Provenance) -> None:
         rows = np.flatnonzero(self._wanted(scored, provenance.partition))
         if len(rows):
-            self.chunks.append(
+            self._chunks.append(
                 _identity(scored, provenance, rows)
                 | _named("value", part.schema.names, scored.frame.values[rows])
                 | _named("feature", part.extractor.features, scored.features[rows])
@@ -40,12 +42,42 @@ class Retelling:
                 | _roles(scored.roles, rows, len(scored.frame))
             )
 
+    def columns(self) -> Columns:
+        """All of them, by partition, offset and index, and no copy is kept. None where there was no reading."""
+        columns = joined(self._chunks)
+        self._chunks = []
+        return in_order(columns) if columns else columns
+
     def _wanted(self, scored: Scored, partition: int) -> Bool:
         wanted: Bool = scored.frame.offsets >= self._first.get(partition, 0)
         if self._device is not None and wanted.any():
             names, codes = scored.frame.by_device()
             wanted &= codes == names.index(self._device) if self._device in names else False
         return wanted
+
+
+def joined(chunks: list[Columns]) -> Columns:
+    """One below the other. Takes the columns away as it goes, so that they are in memory once."""
+    sizes = [len(chunk["offset"]) for chunk in chunks]
+    kinds = {name: column.dtype for chunk in chunks for name, column in chunk.items()}
+    return {name: np.concatenate([chunk.pop(name) if name in chunk else _nothing(size, kind)
+                                  for chunk, size in zip(chunks, sizes, strict=True)]) for name, kind in kinds.items()}
+
+
+def _nothing(n: int, kind: Any) -> Any:
+    return np.full(n, "" if kind.hasobject else np.nan, kind)
+
+
+def in_order(columns: Columns) -> Columns:
+    """They nearly always are."""
+    keys = [columns[name] for name in ("index", "offset", "partition")]
+    later: Bool = np.zeros(len(keys[0]) - 1, np.bool_)
+    for key in keys:  # the last one decides, where it is the same the one before
+        later = (key[1:] > key[:-1]) | ((key[1:] == key[:-1]) & later)
+    if later.all():
+        return columns
+    order = np.lexsort(keys)
+    return {name: column[order] for name, column in columns.items()}
 
 
 def _identity(scored: Scored, provenance: Provenance, rows: Int64) -> Columns:

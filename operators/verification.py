@@ -214,7 +214,8 @@ class Verification:
         at = [begin for begin in self._arrivals().values() if begin is not None]
         at += [one.about.offset + 1 for one in (*self._lives, *self._forks)]
         places = {int(place) for place in np.searchsorted(raw.offsets, at)}
-        for place, payload in enumerate(raw.payloads):
+        for place in [place for place, payload in enumerate(raw.payloads) if is_token(payload)]:
+            payload = raw.payloads[place]
             if self._given_up(payload) is not None:
                 places |= {place, place + 1}
             elif self._handover(payload):
