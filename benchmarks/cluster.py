@@ -20,6 +20,7 @@ from swapstream.scripts.console import say
 from swapstream.scripts.environment import ROOT, Environment, load_environment
 from swapstream.scripts.topics import admin
 
+FILE = "environment.yaml"
 RIVAL = "rival"
 STAMPED = {"message.timestamp.type": "LogAppendTime"}
 """Broker time on the output says when a record was written, whatever time its producer gives it."""
@@ -59,7 +60,7 @@ def _environment(path: Path, settings: dict[str, dict[str, Any]]) -> Path:
     content = {"directory": str(path / "cluster"), "topics": topics,
                "broker": {"port": 0, "controller_port": 0}, "flink": {"rest_port": 0}, **settings}
     path.mkdir(parents=True, exist_ok=True)
-    file = path / "environment.yaml"
+    file = path / FILE
     file.write_bytes(msgspec.yaml.encode(content))
     return file
 
