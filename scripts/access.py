@@ -15,8 +15,8 @@ from kafka.errors import (
 )
 
 from swapstream.models.errors import ClusterError
+from swapstream.scripts.connecting import who
 from swapstream.scripts.environment import Environment
-from swapstream.scripts.kafka import who
 from swapstream.scripts.topics import admin
 
 OPERATIONS: dict[str, tuple[str, ...]] = {

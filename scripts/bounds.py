@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from kafka import TopicPartition
 
 from swapstream.scripts import kafka
+from swapstream.scripts.connecting import broker_errors
 from swapstream.scripts.environment import Environment
 
 
@@ -57,7 +58,7 @@ def _asked(environment: Environment, topic: str) -> Iterator[tuple[Any, list[Top
     """A client to ask, and the topic's partitions."""
     client = kafka.consumer(environment, topic)
     try:
-        with kafka.broker_errors(environment):
+        with broker_errors(environment):
             yield client, sorted(client.assignment())
     finally:
         client.close()

@@ -10,6 +10,7 @@ from kafka.errors import KafkaError
 from swapstream.models.errors import SwapstreamError
 from swapstream.scripts import kafka
 from swapstream.scripts.access import denied, rights
+from swapstream.scripts.connecting import who
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.doctor_keys import key_findings
 from swapstream.scripts.environment import Environment, JobDefaults
@@ -27,7 +28,7 @@ MANY_IDS = 100_000
 def broker_findings(environment: Environment) -> Iterator[Finding]:
     """Raises ClusterError when the broker does not answer or refuses the client altogether."""
     with admin(environment) as client:
-        yield ok("broker", f"{environment.broker.servers} answers {kafka.who(environment)}")
+        yield ok("broker", f"{environment.broker.servers} answers {who(environment)}")
         topics = list(topic_findings(environment, client))
         yield from topics
         yield right_finding(environment, client)
@@ -63,9 +64,9 @@ def right_finding(environment: Environment, client: Any) -> Finding:
     names = [deployment.name for deployment in Deployments(environment)] or ["doctor"]
     missing = denied(client, rights(environment), names[0])
     if missing:
-        return wrong("rights", f"{kafka.who(environment)} may not {', '.join(missing)}",
+        return wrong("rights", f"{who(environment)} may not {', '.join(missing)}",
                      "give these rights with kafka-acls.sh: the README has the lines")
-    return ok("rights", f"{kafka.who(environment)} may read, write and commit what a deployment does")
+    return ok("rights", f"{who(environment)} may read, write and commit what a deployment does")
 
 
 def broker_settings(client: Any) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from swapstream.scripts import kafka
+from swapstream.scripts.connecting import broker_errors
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.offsets import committed_offsets
 
@@ -54,7 +55,7 @@ def first_timestamps(environment: Environment, start: Mapping[int, int]) -> dict
     client = kafka.consumer(environment, environment.topics.telemetry.name, start)
     found: dict[int, int] = {}
     try:
-        with kafka.broker_errors(environment):
+        with broker_errors(environment):
             client.pause(*(partition for partition in client.assignment() if partition.partition not in start))
             until = time.monotonic() + PATIENCE
             while found.keys() < start.keys() and time.monotonic() < until:

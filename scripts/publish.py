@@ -23,6 +23,7 @@ from swapstream.operators.statement import Kind, Statement, decode_definition, d
 from swapstream.scripts import kafka
 from swapstream.scripts.catalogue import Files, read_plan
 from swapstream.scripts.code import keep
+from swapstream.scripts.connecting import broker_errors
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.keyring import own_signer
 
@@ -132,7 +133,7 @@ def write(environment: Environment, statements: list[Statement], signer: Signer 
     encoded = [(statement.key.encode(), statement.encode(signer)) for statement in statements]
     for _, value in encoded:
         decode_definition(value)
-    with closing(kafka.producer(environment, linger_ms=0)) as producer, kafka.broker_errors(environment):
+    with closing(kafka.producer(environment, linger_ms=0)) as producer, broker_errors(environment):
         sent = [producer.send(environment.topics.parameters.name, key=key, value=value) for key, value in encoded]
         producer.flush()
         offsets = [future.get(timeout=10).offset for future in sent]

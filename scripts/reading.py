@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 from swapstream.scripts import kafka
+from swapstream.scripts.connecting import broker_errors
 from swapstream.scripts.environment import Environment
 
 AT_ONCE = 500
@@ -33,13 +34,13 @@ class Reading:
 
     def extend(self) -> None:
         """From now on the end is what it is now."""
-        with kafka.broker_errors(self._environment):
+        with broker_errors(self._environment):
             self._ends = dict(self._client.end_offsets(list(self._client.assignment())))
 
     def next(self) -> kafka.Record | None:
         """The next record, in offset order within each partition; None at the end."""
         while not self._found:
-            with kafka.broker_errors(self._environment):
+            with broker_errors(self._environment):
                 waiting = [each for each, end in self._ends.items() if self._client.position(each) < end]
                 if not waiting:
                     return None

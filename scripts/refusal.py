@@ -11,6 +11,7 @@ from swapstream.models.errors import ClusterError, InvalidArtifact, Rejected
 from swapstream.models.lineage import author
 from swapstream.operators.ledger import LedgerRow, LedgerWriter
 from swapstream.scripts import kafka
+from swapstream.scripts.connecting import broker_errors
 from swapstream.scripts.environment import Environment
 
 
@@ -30,5 +31,5 @@ def tell(environment: Environment, namespace: str, deployment: str, who: str, re
     now = int(time.time() * 1000)
     writer = LedgerWriter(f"{namespace}/{deployment}/command/{secrets.token_hex(8)}")
     row = LedgerRow(f"{writer.writer}/rejected", namespace, deployment, "rejected", "", now, who=who, reason=reason)
-    with closing(kafka.producer(environment, linger_ms=0)) as producer, kafka.broker_errors(environment):
+    with closing(kafka.producer(environment, linger_ms=0)) as producer, broker_errors(environment):
         producer.send(environment.topics.ledger.name, key=b"command", value=writer.write(row)).get(timeout=10)

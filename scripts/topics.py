@@ -50,7 +50,7 @@ def admin(environment: Environment) -> Iterator[Any]:
     """Kafka's admin client. Raises ClusterError when the broker is away or refuses."""
     from kafka.admin import KafkaAdminClient
 
-    from swapstream.scripts.kafka import broker_errors, connect
+    from swapstream.scripts.connecting import broker_errors, connect
 
     client = connect(environment, KafkaAdminClient)
     with broker_errors(environment):

@@ -10,7 +10,7 @@ import pytest
 from kafka.errors import KafkaTimeoutError, SaslAuthenticationFailedError
 
 from swapstream.models.errors import ClusterError
-from swapstream.scripts import kafka
+from swapstream.scripts import connecting, kafka
 from swapstream.scripts.environment import Broker, Environment
 from swapstream.scripts.security import Secret, Security
 
@@ -53,14 +53,14 @@ def test_what_is_wrong_with_tls_is_told_at_once(deaf):
 
 
 def test_a_refused_password_that_is_only_logged_is_told():
-    causes = kafka._Causes()
+    causes = connecting._Causes()
     with causes:
         logging.getLogger("kafka.net.manager").warning("failed: %s", SaslAuthenticationFailedError("no such user"))
-    said = kafka._away(Environment(broker=Broker(bootstrap="k:1", security=SASL)), KafkaTimeoutError("late"), causes.last)
+    said = connecting._away(Environment(broker=Broker(bootstrap="k:1", security=SASL)), KafkaTimeoutError("late"), causes.last)
     assert said.startswith("broker at k:1 refuses user 'me' (PLAIN): ")
     assert "no such user" in said
 
 
 def test_a_protocol_that_does_not_fit_is_named():
-    said = kafka._away(Environment(broker=Broker(bootstrap="k:1")), KafkaTimeoutError("late"), None)
+    said = connecting._away(Environment(broker=Broker(bootstrap="k:1")), KafkaTimeoutError("late"), None)
     assert said.startswith("what listens at k:1 does not answer as a broker that speaks PLAINTEXT; see broker.security")
