@@ -17,7 +17,6 @@ from swapstream.operators.cut import Cut
 from swapstream.operators.plan_file import load_plan_file
 from swapstream.operators.token import is_token
 from swapstream.scripts.answers_file import write_answers
-from swapstream.scripts.computed import span_of
 from swapstream.scripts.console import json_option, progress, say, show
 from swapstream.scripts.deployments import Deployment, check_name
 from swapstream.scripts.environment import Environment, load_environment
@@ -26,7 +25,7 @@ from swapstream.scripts.job import cancel
 from swapstream.scripts.offsets import committed_offsets
 from swapstream.scripts.publish import Author, author_of, publish_plan
 from swapstream.scripts.reading import Reading
-from swapstream.scripts.spans import Section, place_of
+from swapstream.scripts.spans import Section, place_of, span_options, warm_up_option, whole_sections
 from swapstream.scripts.specification import first_spec
 from swapstream.scripts.submission import Submission
 from swapstream.scripts.topics import admin, ensure_topics
@@ -35,7 +34,6 @@ from swapstream.scripts.unanswered import answered
 JOB = "detect"
 OUTPUT = ("scores", "features", "anomalies", "dead_letters", "ledger", "snapshots")
 DELIVERY = "exactly_once"
-BEFORE = 5_000
 LOOK = 1.0
 STILL = 6.0
 """Seconds without progress, after which it may be that there is nothing more to read."""
@@ -43,11 +41,8 @@ STILL = 6.0
 
 @click.command("backfill")
 @click.option("--plan", "plan_file", required=True, type=click.Path(dir_okay=False), help="Plan file (YAML).")
-@click.option("--from", "start", help="The first record: an offset in each partition, or a time (UTC) as in 2026-01-31T12:00 "
-              "[default: the first that is there].")
-@click.option("--to", "end", help="The last record, likewise [default: the last that is there now].")
-@click.option("--before", type=click.IntRange(0), default=BEFORE, show_default=True,
-              help="Records of each partition before the first that only warm devices up.")
+@span_options("the first that is there", "the last that is there now")
+@warm_up_option
 @click.option("--name", "run", help="Of this run, and of what it writes: topics NAME.scores and so on.  [default: backfill-PLAN]")
 @click.option("--out", type=click.Path(file_okay=False), 
               help="Write scores to Parquet files by day in this directory, and remove the topics.")
@@ -65,7 +60,7 @@ def backfill_command(name: str, plan_file: str, start: str | None, end: str | No
     environment = load_environment(name)
     plan = load_plan_file(plan_file)
     called = check_name(run or f"backfill-{plan.name}")
-    wanted = span_of(environment, environment.topics.telemetry.name, place_of(start), place_of(end))
+    wanted = whole_sections(environment, environment.topics.telemetry.name, place_of(start), place_of(end))
     own = of_its_own(environment, called)
     found = Deployment(environment.job.namespace, called, JOB, parallelism or environment.job.parallelism)
     backfill = Backfill(own, found, sorted(plan.digests), wanted, before)
@@ -100,7 +95,7 @@ class Backfill(Submission):
     ) -> None:
         super().__init__(environment, deployment, None, code)
         self.spans = {partition: (one.span.first, one.span.last) for partition, one in wanted.items()}
-        self.begins = {partition: max(one.beginning, one.span.first - before) for partition, one in wanted.items()}
+        self.begins = {partition: one.warmed(before) for partition, one in wanted.items()}
 
     def run(self, plan_file: str, author: Author) -> dict[str, Any]:
         """Answer all of it; the job is gone afterwards, however that ends."""

@@ -12,7 +12,6 @@ from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Plan
 from swapstream.scripts.catalogue import local_pipeline
 from swapstream.scripts.comparing import Comparison, agreement, side_by_side
-from swapstream.scripts.computed import span_of
 from swapstream.scripts.console import json_option, progress, say, show
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.known import known_of
@@ -20,22 +19,18 @@ from swapstream.scripts.labels import read_labels
 from swapstream.scripts.quality import Here
 from swapstream.scripts.reading import Reading
 from swapstream.scripts.rerun import FRAME, frames
-from swapstream.scripts.spans import place_of
+from swapstream.scripts.spans import place_of, span_options, warm_up_option, whole_sections
 from swapstream.scripts.submitted import the_deployment
 from swapstream.scripts.trial import MEASURES, QUALITY, Trial, rows_of, sheet
 
-BEFORE = 5_000
 AGREEMENT = ("records", "both", "only_first", "only_second", "agreement", "kappa", "rank_correlation")
 
 
 @click.command("compare")
 @click.argument("plan_a")
 @click.argument("plan_b")
-@click.option("--from", "start", help="The first record: an offset in each partition, or a time (UTC) as in 2026-01-31T12:00 "
-              "[default: the first that is there].")
-@click.option("--to", "end", help="The last record, likewise [default: the last].")
-@click.option("--before", type=click.IntRange(0), default=BEFORE, show_default=True,
-              help="Records of each partition before the first that only warm devices up.")
+@span_options("the first that is there", "the last")
+@warm_up_option
 @click.option("--schema", help="Of which of the plans' schemas, where there are several.")
 @click.option("--deployment", help="Whose plans are meant by epoch:N [default: the one that runs here].")
 @click.option("--plot", type=click.Path(dir_okay=False), help="A picture: scores of both, thresholds, labels, anomalies.")
@@ -78,8 +73,8 @@ def pipeline_of(environment: Environment, text: str, deployment: str | None) -> 
 def run(environment: Environment, comparison: Comparison, start: str | None, end: str | None, before: int) -> None:
     """Read the span of every partition, and some records before. Raises InvalidSettings, ClusterError."""
     topic = environment.topics.telemetry.name
-    wanted = span_of(environment, topic, place_of(start), place_of(end))
-    begins = {partition: max(one.beginning, one.span.first - before) for partition, one in wanted.items()}
+    wanted = whole_sections(environment, topic, place_of(start), place_of(end))
+    begins = {partition: one.warmed(before) for partition, one in wanted.items()}
     with progress() as bar:
         task = bar.add_task("comparing", total=sum(max(0, one.span.last + 1 - begins[partition]) for partition, one in wanted.items()))
         for partition, one in wanted.items():

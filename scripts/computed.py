@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from swapstream.models.errors import InvalidDefinition, InvalidSettings
+from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.batches import Batch
 from swapstream.operators.device_store import BASE, read_table
 from swapstream.operators.devices import DeviceTable
@@ -18,7 +18,7 @@ from swapstream.scripts.environment import Environment
 from swapstream.scripts.reading import Reading
 from swapstream.scripts.rerun import FRAME, frames
 from swapstream.scripts.snapshots import known_of
-from swapstream.scripts.spans import Place, Section, sections
+from swapstream.scripts.spans import Section
 from swapstream.scripts.training import Input
 
 
@@ -27,29 +27,6 @@ class Remembered(NamedTuple):
 
     table: DeviceTable | None
     offset: int
-
-
-def span_of(environment: Environment, topic: str, start: Place | None, end: Place | None) -> dict[int, Section]:
-    """The partitions' records from `start` to `end`, both included. Raises InvalidSettings where retention has deleted some of them.
-
-    A time that lies before the first record which is left is refused as well, where others were there before it: nobody can tell
-    whether these were wanted.
-    """
-    found = sections(environment, topic, start, end)
-    gone = {}
-    for partition, section in found.items():
-        before = start < section.beginning if isinstance(start, int) else 0 < section.beginning >= section.span.first
-        if start is not None and before:
-            gone[partition] = section.beginning
-    if gone:
-        raise deleted(topic, gone)
-    return found
-
-
-def deleted(what: str, firsts: Mapping[int, int]) -> InvalidSettings:
-    """For a span that begins before what retention has left: the earliest offset of each partition."""
-    left = ", ".join(f"{first} in partition {partition}" for partition, first in firsts.items())
-    return InvalidSettings(f"{what}: retention has deleted a part of the span; the earliest offset that is left is {left}")
 
 
 def computed(environment: Environment, topic: str, partition: int, section: Section, given: Input, state: Remembered) -> Iterator[Batch]:

@@ -20,7 +20,7 @@ from swapstream.operators.loaded_input import archive_of
 from swapstream.operators.scores import Archive
 from swapstream.operators.verification import Span
 from swapstream.scripts.beside import Beside
-from swapstream.scripts.computed import computed, deleted, remembered, span_of
+from swapstream.scripts.computed import computed, remembered
 from swapstream.scripts.console import json_option, progress, say, show
 from swapstream.scripts.deployed_input import Deployed, input_in_force
 from swapstream.scripts.emitted import Emitted
@@ -28,7 +28,7 @@ from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.exports import About, Writer, column_of, counted, table_of
 from swapstream.scripts.labels import read_labels
 from swapstream.scripts.rerun import EVERYTHING
-from swapstream.scripts.spans import Place, Section, place_of, sections
+from swapstream.scripts.spans import Place, Section, deleted, place_of, sections, span_options, whole_sections
 
 Kind = Literal["features", "telemetry"]
 
@@ -49,9 +49,7 @@ class Ends(NamedTuple):
 
 @click.command("export")
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Directory, which must be empty or not there.")
-@click.option("--from", "start",
-              help="The first record: an offset in each partition, or a time (UTC) as in 2026-01-31T12:00.  [what is left]")
-@click.option("--to", "end", help="The last record, likewise.  [the last that is there]")
+@span_options("what is left", "the last that is there")
 @click.option("--deployment", help="Which deployment.  [default: the one that runs here]")
 @click.option("--namespace", help="Of which namespace.  [default: the environment's]")
 @click.option("--schema", help="Which of its plan's schemas, where there are several.")
@@ -120,7 +118,7 @@ class Export:
                 raise UnknownName("nothing of the span was archived: that a plan with a decoy does, or without a champion; "
                                   "--source telemetry computes the features")  # fmt: skip
             say("nothing of the span was archived; its features are computed from telemetry, under the plan in force")
-        wanted = span_of(self.environment, self.topic, *self.ends)
+        wanted = whole_sections(self.environment, self.topic, *self.ends)
         return "telemetry", self._computed(wanted), {partition: section.span for partition, section in wanted.items()}
 
     def _archived_spans(self) -> dict[int, Span]:
@@ -128,7 +126,7 @@ class Export:
         start, end = self.ends
         timed = start is not None and not isinstance(start, int)
         found = {}
-        for partition, section in (span_of if timed else sections)(self.environment, self.topic, start, end).items():
+        for partition, section in (whole_sections if timed else sections)(self.environment, self.topic, start, end).items():
             first = start if isinstance(start, int) else section.span.first if timed else 0
             found[partition] = Span(first, section.span.last if end is not None else EVERYTHING)
         return found

@@ -26,7 +26,7 @@ from swapstream.scripts.console import json_option, out, say, show
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.plot import draw_replay
 from swapstream.scripts.rerun import Rerun
-from swapstream.scripts.spans import only, place_of, sections
+from swapstream.scripts.spans import only, place_of, sections, span_options
 from swapstream.scripts.submitted import the_deployment
 
 if TYPE_CHECKING:
@@ -121,22 +121,21 @@ def _place(text: int | str | None) -> Any:
 
 
 def table_of(told: Retelling) -> pd.DataFrame:
+    """All chunks as one table; what one plan has and another has not is empty there."""
     import pandas as pd
 
-    columns = told.columns()
-    if not columns:
+    if not told.chunks:
         return pd.DataFrame(columns=list(COLUMNS))
+    table = pd.concat([pd.DataFrame(chunk) for chunk in told.chunks], ignore_index=True)
     for name, unit in (("time", "us"), ("logged", "ms")):
-        columns[name] = pd.to_datetime(columns[name], unit=unit, utc=True)
-    return pd.DataFrame(columns, copy=False)
+        table[name] = pd.to_datetime(table[name], unit=unit, utc=True)
+    return table.sort_values(["partition", "offset", "index"], kind="stable", ignore_index=True)
 
 
 @click.command("replay")
 @click.option("--deployment", help="Which deployment [default: the one that runs here].")
 @click.option("--namespace", help="Of which namespace [default: the environment's].")
-@click.option("--from", "start", help="The first record: an offset in each partition, or a time (UTC) as in 2026-01-31T12:00 "
-              "[default: where the deployment began].")
-@click.option("--to", "end", help="The last record, likewise [default: the last that is answered].")
+@span_options("where the deployment began", "the last that is answered")
 @click.option("--device", help="Only readings of this device.")
 @click.option("--partition", "partitions", type=int, multiple=True, help="Only this partition; may be given several times.")
 @click.option("--until", type=click.IntRange(0), 

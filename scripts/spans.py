@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
+import click
 import msgspec
 
 from swapstream.models.errors import InvalidSettings, UnknownName
@@ -13,6 +15,27 @@ from swapstream.scripts.bounds import Bounds, bounds, offsets_at
 from swapstream.scripts.environment import Environment
 
 Place = int | datetime
+Command = TypeVar("Command", bound=Callable[..., Any])
+BEFORE = 5_000
+"""Records that warm devices up: enough for most."""
+
+
+def span_options(first: str, last: str) -> Callable[[Command], Command]:
+    """--from and --to, as the texts that `place_of` reads; what they are where nothing is said."""
+
+    def with_options(command: Command) -> Command:
+        to = click.option("--to", "end", help=f"The last record, likewise.  [default: {last}]")
+        begin = click.option("--from", "start", help="The first record: an offset in each partition, or a time (UTC) as in "
+                             f"2026-01-31T12:00.  [default: {first}]")  # fmt: skip
+        return begin(to(command))
+
+    return with_options
+
+
+def warm_up_option(command: Command) -> Command:
+    """--before, for `Section.warmed`."""
+    return click.option("--before", type=click.IntRange(0), default=BEFORE, show_default=True,
+                        help="Records of each partition before the first that only warm devices up.")(command)  # fmt: skip
 
 
 def place_of(text: str | None) -> Place | None:
@@ -34,6 +57,10 @@ class Section(msgspec.Struct, frozen=True):
     span: Span
     beginning: int
 
+    def warmed(self, before: int) -> int:
+        """The first offset to be read, where `before` records ahead of the span warm devices up."""
+        return max(self.beginning, self.span.first - before)
+
 
 def sections(environment: Environment, topic: str, start: Place | None, end: Place | None) -> dict[int, Section]:
     """The records from `start` to `end`, both included, in each partition; None: from the first that is there, to the last answered.
@@ -51,6 +78,29 @@ def only(found: Mapping[int, Section], topic: str, partitions: Collection[int]) 
     if strange := set(partitions) - found.keys():
         raise UnknownName(f"{topic} has no partition {min(strange)}; its partitions are 0 to {len(found) - 1}")
     return {partition: section for partition, section in found.items() if not partitions or partition in partitions}
+
+
+def whole_sections(environment: Environment, topic: str, start: Place | None, end: Place | None) -> dict[int, Section]:
+    """The same. Raises InvalidSettings where retention has deleted some of the records.
+
+    A time that lies before the first record which is left is refused as well, where others were there before it: nobody can tell
+    whether these were wanted.
+    """
+    found = sections(environment, topic, start, end)
+    gone = {}
+    for partition, section in found.items():
+        before = start < section.beginning if isinstance(start, int) else 0 < section.beginning >= section.span.first
+        if start is not None and before:
+            gone[partition] = section.beginning
+    if gone:
+        raise deleted(topic, gone)
+    return found
+
+
+def deleted(what: str, firsts: Mapping[int, int]) -> InvalidSettings:
+    """For a span that begins before what retention has left: the earliest offset of each partition."""
+    left = ", ".join(f"{first} in partition {partition}" for partition, first in firsts.items())
+    return InvalidSettings(f"{what}: retention has deleted a part of the span; the earliest offset that is left is {left}")
 
 
 def _resolved(environment: Environment, topic: str, place: Place | None, there: Mapping[int, Bounds]) -> Mapping[int, int | None]:

@@ -16,11 +16,11 @@ from swapstream.models.manifest import Source
 from swapstream.operators.batches import Batch
 from swapstream.operators.frame import Bool, Float64, Int64
 from swapstream.operators.labels import Labels
-from swapstream.scripts.computed import afresh, computed, span_of
+from swapstream.scripts.computed import afresh, computed
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.exports import About, Slice, read_about, read_tables
 from swapstream.scripts.labels import read_labels
-from swapstream.scripts.spans import Place, sections
+from swapstream.scripts.spans import Place, sections, whole_sections
 from swapstream.scripts.training import Input, Rows, enough
 
 
@@ -75,7 +75,7 @@ def of_topic(environment: Environment, topic: str, start: Place | None, end: Pla
 
     Raises ClusterError, and where the `whole` span is wanted InvalidSettings for one that retention has deleted.
     """
-    wanted = span_of(environment, topic, start, end) if whole else sections(environment, topic, start, end)
+    wanted = (whole_sections if whole else sections)(environment, topic, start, end)
     labels, memory = read_labels(environment), afresh(wanted)
     parts: dict[int, Read] = {}
     slices: dict[int, Slice] = {}

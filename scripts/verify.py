@@ -13,7 +13,7 @@ from swapstream.operators.verification import Span, Verified
 from swapstream.scripts.console import json_option, out, say, show
 from swapstream.scripts.environment import Delivery, load_environment
 from swapstream.scripts.rerun import Rerun
-from swapstream.scripts.spans import only, place_of, sections
+from swapstream.scripts.spans import only, place_of, sections, span_options
 from swapstream.scripts.submitted import the_deployment
 
 COUNTS = ("scores", "features", "anomalies", "dead_letters", "equal", "within tolerance", "repeats", "unanswered",
@@ -25,9 +25,7 @@ DIVERGED = 1
 @click.command("verify")
 @click.option("--deployment", help="Which deployment [default: the one that runs here].")
 @click.option("--namespace", help="Of which namespace [default: the environment's].")
-@click.option("--from", "start", help="The first record: an offset in each partition, or a time (UTC) as in 2026-01-31T12:00 "
-              "[default: where the deployment began].")
-@click.option("--to", "end", help="The last record, likewise [default: the last that is answered].")
+@span_options("where the deployment began", "the last that is answered")
 @click.option("--partition", "partitions", type=int, multiple=True, help="Only this partition; may be given several times.")
 @click.option("--delivery", type=click.Choice(["exactly_once", "at_least_once"]),
               help="Under at_least_once records may be there twice [default: as submitted].")
