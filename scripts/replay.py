@@ -121,15 +121,14 @@ def _place(text: int | str | None) -> Any:
 
 
 def table_of(told: Retelling) -> pd.DataFrame:
-    """All chunks as one table; what one plan has and another has not is empty there."""
     import pandas as pd
 
-    if not told.chunks:
+    columns = told.columns()
+    if not columns:
         return pd.DataFrame(columns=list(COLUMNS))
-    table = pd.concat([pd.DataFrame(chunk) for chunk in told.chunks], ignore_index=True)
     for name, unit in (("time", "us"), ("logged", "ms")):
-        table[name] = pd.to_datetime(table[name], unit=unit, utc=True)
-    return table.sort_values(["partition", "offset", "index"], kind="stable", ignore_index=True)
+        columns[name] = pd.to_datetime(columns[name], unit=unit, utc=True)
+    return pd.DataFrame(columns, copy=False)
 
 
 @click.command("replay")
