@@ -185,7 +185,9 @@ class SavepointUpgrade:
         self.progress = self.file.save(self.progress.at(step, **known))
 
     def _new_job(self) -> NewJob:
-        """As it is written down; promoted already before an interruption, it is the deployment's."""
+        """As it is written down; promoted before an interruption, or half of it, it is the deployment's."""
+        if self.progress.step == "promote":
+            self.deployments.promote(self.name)
         green = self.deployments.find(self.name, green=True)
         record = green or self.deployments.require(self.name)
         return NewJob(self.flink, self.deployments, record, JobSpec.read(self.deployments.spec(self.name, record.green)))

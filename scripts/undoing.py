@@ -25,6 +25,7 @@ from swapstream.scripts.history import next_epoch
 from swapstream.scripts.job_operator import JobOperator
 from swapstream.scripts.new_job import NewJob
 from swapstream.scripts.savepoint_files import Shelf
+from swapstream.scripts.spans import offsets_at
 from swapstream.scripts.steps import Steps
 from swapstream.scripts.stopping import let_finish
 from swapstream.scripts.submission import wait_until_running
@@ -50,12 +51,16 @@ class Undoing:
     def run(self) -> dict[str, Any]:
         self._await_flink()
         green = self.deployments.find(self.name, green=True)
-        if self.progress.step == "promote" or (green and self._answered(green)):
+        if self.progress.step == "promote":
+            raise self._too_late()
+        if green and self._answered(green):
+            if self.flink.state(green.job_id) in (None, *ENDED):  # lost with its JobManager: nobody else starts it
+                self._go_on(green)
             raise self._too_late()
         self.progress = self.file.save(self.progress.at("undo"))
         if green:
             with self.steps.step("end the new job"):
-                NewJob(self.flink, self.deployments, green, JobSpec.read(self.deployments.spec(self.name, green=True))).end()
+                self._new_job(green).end()
             if self._answered(green):  # in its last moment
                 self._go_on(green)
                 raise self._too_late()
@@ -65,6 +70,9 @@ class Undoing:
         self.file.remove()
         found = self.deployments.require(self.name)
         return {"undone": True, "job": found.job_id, "generation": found.generation, "savepoint": self.progress.savepoint or None}
+
+    def _new_job(self, green: Deployment) -> NewJob:
+        return NewJob(self.flink, self.deployments, green, JobSpec.read(self.deployments.spec(self.name, green=True)))
 
     def _await_flink(self) -> None:
         """A JobManager that has died is back in seconds, and knows no job. Raises ClusterError where it is not."""
@@ -98,6 +106,7 @@ class Undoing:
     def _go_on(self, green: Deployment) -> None:
         """The new job once more, from the checkpoint that it has completed."""
         job_id = new_job_id()
+        self._new_job(green).tidy()
         with self.deployments.lock(self.name):
             self.deployments.save(green.with_job(job_id))
             self.progress = self.file.save(self.progress.at("promote", job_id=job_id))
@@ -148,7 +157,7 @@ class Undoing:
         """The new job was let begin: the plan before takes effect by a cut of its own, at the first record after the savepoint."""
         timeout = self.order.timeout
         with Controller(self.environment, self.order.namespace, self.name, self.order.author) as controller, \
-                closing(Ledger(self.environment)) as ledger:  # fmt: skip
+                closing(self._ledger()) as ledger:  # fmt: skip
             told = self._told_again(controller)
             found = self._submitted_again(self.deployments.require(self.name))
             job = NewJob(self.flink, self.deployments, found, told)
@@ -162,6 +171,10 @@ class Undoing:
             assert cut is not None
             job.activated(ledger, range(told.partitions), cut, timeout)
         return f"job {found.job_id}, from {found.origin}, in epoch {cut.epoch}"
+
+    def _ledger(self) -> Ledger:
+        """From when the upgrade began: what shards said before an interruption counts."""
+        return Ledger(self.environment, offsets_at(self.environment, self.environment.topics.ledger.name, self.progress.started))
 
     def _told_again(self, controller: Controller) -> JobSpec:
         """What the old job was told, and that it begins with the next epoch."""
