@@ -14,6 +14,7 @@ from benchmarks.cuts import Change
 from benchmarks.feeder import Timed
 from benchmarks.workload import SCHEMA
 from swapstream.models import Store, train
+from swapstream.operators.plan_file import load_plan_file
 from swapstream.scripts.console import say
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import ROOT, Environment
@@ -81,7 +82,8 @@ class Plans:
 def submitted(environment: Environment, plans: Plans) -> str:
     """Run the first plan, from the beginning of telemetry; returns its digest."""
     defaults = environment.job
-    submission = Submission(environment, Deployment(defaults.namespace, NAME, "detect", defaults.parallelism), None)
+    deployment = Deployment(defaults.namespace, NAME, "detect", defaults.parallelism)
+    submission = Submission(environment, deployment, None, load_plan_file(plans.files[0]).digests)
     row = submission.submit(str(plans.files[0]), author_of(environment, "benchmark"), "earliest", defaults.delivery)
     return str(row["plan_digest"])
 

@@ -21,6 +21,8 @@ from swapstream.scripts.new_job import trouble
 
 READY_S = 1.0
 """So soon after its commit a prepare token must have been answered by every shard: then it is read as it is written."""
+PROMPT_S, SETTLING_S = 0.3, 5.0
+"""Whatever green is late by at its token, readers notice. Once it is ready it gets some more seconds to become as quick as this."""
 LOOK_AGAIN = 2.0
 
 
@@ -47,17 +49,21 @@ class CatchingUp:
         self.behind: dict[int, Lag] = {}
 
     def wait(self, controller: Controller, ledger: Iterable[Row | None]) -> list[Answer]:
-        """Return when every shard answers within READY_S.
+        """Return when every shard answers within READY_S, and as soon as may be expected of it.
 
         Raises Rejected when a shard refuses the plan, ClusterError when green has not caught up in time or can't run, Conflict when another
         controller has taken over.
         """
         until = time.monotonic() + self._timeout
+        settled = 0.0
         while True:
             asked = controller.prepare(self.plan, self.generation)
             answers = self._answers(asked.cut, asked.committed, ledger, until)
-            if max(answer.seconds for answer in answers) <= READY_S:
-                return answers
+            slowest, now = max(answer.seconds for answer in answers), time.monotonic()
+            if slowest <= READY_S:
+                settled = settled or now + SETTLING_S
+                if slowest <= PROMPT_S or now >= settled:
+                    return answers
             self._require_time(until)
 
     def _answers(self, cut: Cut, committed: float, ledger: Iterable[Row | None], until: float) -> list[Answer]:

@@ -46,6 +46,7 @@ from swapstream.scripts.transactions import abort_all
 from swapstream.scripts.upgrade_order import UpgradeOrder
 from swapstream.scripts.upgrade_progress import Progress, ProgressFile
 
+LOOK_AGAIN = 0.5
 STEPS = ("savepoint", "start", "catch up", "token", "retire", "promote")
 
 
@@ -179,19 +180,24 @@ class Handover:
 
     def _catch_up(self, controller: Controller, ledger: Ledger) -> None:
         with self.steps.step("wait until it has caught up") as step:
-            progress, told = self.progress, self.green.told
+            progress, told, blue = self.progress, self.green.told, blue_of(self.order, self.flink)
             waiting = CatchingUp(
                 self.environment, told.group, progress.generation, progress.plan, self.green.job_id, self.flink, self.order.timeout
             )
-            self.answered = {one.partition: one.seconds for one in waiting.wait(controller, ledger)}
+            until = time.monotonic() + self.order.timeout
+            answers = waiting.wait(controller, ledger)
+            while blue.execution() is None:  # it may be on its way back, and green with it
+                if time.monotonic() > until:
+                    raise ClusterError(f"{progress.full_name} does not run: only a job that runs can hand over")
+                time.sleep(LOOK_AGAIN)
+                answers = waiting.wait(controller, ledger)
+            self.answered = {one.partition: one.seconds for one in answers}
             step.result = f"every shard answers within {max(self.answered.values()):.2f} s"
 
     def _write_tokens(self, controller: Controller) -> Swapped:
         with self.steps.step("write the tokens") as step:
             self._at("token")
             progress = self.progress
-            if blue_of(self.order, self.flink).execution() is None:
-                raise ClusterError(f"{progress.full_name} does not run: only a job that runs can hand over")
             swapped = controller.handover(progress.plan, progress.predecessor, progress.generation, progress.epoch)
             self._at("retire", released=int(swapped.committed))
             step.result = f"epoch {swapped.cut.epoch}: " + ", ".join(

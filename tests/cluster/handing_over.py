@@ -145,14 +145,15 @@ def wrong(stand: Stand, cuts: Cuts) -> list[str]:
             if cuts.implied((said.partition, offset)) != (said.epoch, said.plan_digest):
                 found.append(f"{said.partition}:{offset} is of epoch {said.epoch}, not {cuts.implied((said.partition, offset))}")
     found += [f"plan {plan[:8]} with extractors {names}" for plan, names in extractors.items() if len(names) > 1]
-    if len({name for names in extractors.values() for name in names}) < 2:
-        found.append("only one extractor has answered")
-    return [*found, *unchained(frames)]
+    if len({name for names in extractors.values() for name in names}) < len(extractors):
+        found.append(f"plans {list(extractors)} with the same extractor")
+    return [*found, *unchained(frames, whole=not stand.since)]
 
 
-def unchained(frames: list[ScoresFrame]) -> list[str]:
-    """Gaps and repeats in the chain of `prev`, and devices whose records are not in the input's order behind it."""
-    chaining = Chaining(whole=True)
+def unchained(frames: list[ScoresFrame], whole: bool) -> list[str]:
+    """Gaps and repeats in the chain of `prev` (`whole`: from its beginning), and devices whose records are not in the input's order
+    behind it."""
+    chaining = Chaining(whole)
     taken = [one for frame in frames for one in chaining.take(frame)] + chaining.give_up()
     found = [str(one) for one in taken if isinstance(one, Gap)]
     found += [f"{chaining.repeats} readings are repeats"] if chaining.repeats else []

@@ -68,6 +68,7 @@ def lag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catching_up, "end_offsets", lambda *_: {0: 100, 1: 100})
     monkeypatch.setattr(catching_up, "lags", lambda *_: {0: Lag(7, 2.5), 1: Lag(0, 0.0)})
     monkeypatch.setattr(catching_up, "LOOK_AGAIN", 0.0)
+    monkeypatch.setattr(catching_up, "SETTLING_S", 0.0)
 
 
 def test_it_asks_until_every_shard_answers_at_once() -> None:
@@ -76,6 +77,12 @@ def test_it_asks_until_every_shard_answers_at_once() -> None:
     found = waiting().wait(controller, for_ever(*rows))  # type: ignore[arg-type]
     assert [(one.partition, one.seconds) for one in found] == [(1, 0.4), (0, 0.9)]
     assert controller.asked == [(PLAN, 2)] * 3
+
+
+def test_one_that_is_ready_gets_some_time_to_answer_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catching_up, "SETTLING_S", 60.0)
+    rows = [answer(partition, place, seconds) for place, seconds in enumerate((0.9, 2.0, 0.8, 0.25, 0.2), 1) for partition in (0, 1)]
+    assert [one.seconds for one in waiting().wait(Controller(), for_ever(*rows))] == [0.25, 0.25]  # type: ignore[arg-type]
 
 
 def test_what_other_jobs_answer_does_not_count() -> None:

@@ -142,6 +142,7 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     made = World(tmp_path, monkeypatch)
     monkeypatch.setattr(handover, "job_operator", lambda _: made.flink)
+    monkeypatch.setattr(handover, "LOOK_AGAIN", 0.01)
     monkeypatch.setattr(savepoints, "FlinkRest", lambda _: made.flink.rest)
     monkeypatch.setattr(handover, "check", lambda *_: "it fits")
     monkeypatch.setattr(handover, "offsets_at", lambda *_: "earliest")
@@ -216,7 +217,19 @@ def blue_lost_before(world: World) -> None:
     real = catching_up.CatchingUp.wait
 
     def wait(*arguments: Any) -> Any:
-        world.flink.known.pop("old")
+        world.flink.known.pop("old", None)
+        return real(*arguments)
+
+    world.patch.setattr(catching_up.CatchingUp, "wait", wait)
+
+
+def blue_is_back_after(world: World, looks: int) -> None:
+    """Lost when green has caught up."""
+    real, left = catching_up.CatchingUp.wait, [looks]
+
+    def wait(*arguments: Any) -> Any:
+        left[0] -= 1
+        world.flink.known["old"] = "RESTARTING" if left[0] else "RUNNING"
         return real(*arguments)
 
     world.patch.setattr(catching_up.CatchingUp, "wait", wait)
@@ -241,9 +254,15 @@ def test_what_goes_wrong_before_the_tokens_leaves_everything_as_it_was(world: Wo
 def test_a_job_that_does_not_run_hands_nothing_over(world: World) -> None:
     blue_lost_before(world)
     with pytest.raises(ClusterError, match="only a job that runs can hand over"):
-        world.begin()
+        world.begin(0.5)
     world.flink.known["old"] = "RUNNING"
     world.is_as_before()
+
+
+def test_a_job_that_is_being_started_again_is_waited_for_and_so_is_green(world: World) -> None:
+    blue_is_back_after(world, 3)
+    world.begin()
+    world.is_handed_over()
 
 
 def test_jobs_of_earlier_releases_are_refused(world: World) -> None:
