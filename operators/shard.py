@@ -88,13 +88,9 @@ class Shard:
             return [*said, *self._hold(raw)]
         return [*said, *self._remind(raw), *self._arrive(raw), *self._consume(raw)]
 
-    def on_control(self) -> list[Emission]:
-        """`definitions` tells more than it did: answer what is asked, and go on with what is held, as far as that goes."""
-        self.arrivals.look()
-        return [*self._answer(), *self._go_on()]
-
     def on_timer(self) -> list[Emission]:
-        """The same, for a worker that can't reach a shard otherwise. How often it is called decides only what can't be waited for."""
+        """`definitions` may tell more than it did: answer what is asked, and go on with what is held, as far as that goes. How often it is
+        called decides only what can't be waited for."""
         self.holding.ticks += 1
         self.preparing.tick()
         return [*self._answer(), *self._go_on()]
