@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
-from itertools import repeat
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,10 +11,9 @@ from swapstream.operators.device_log import DeviceLog
 from swapstream.operators.device_rows import DeviceRows, encode_snapshot
 from swapstream.operators.frame import Bool, Float64, Int64
 from swapstream.operators.layout import Layout
-from swapstream.operators.recency import NEVER, Recency
 from swapstream.operators.retention import DEFAULT_RETENTION, Retention
-
-BEGINNING = np.iinfo(np.int64).min
+from swapstream.operators.rings import fill, newest
+from swapstream.operators.slots import Slots
 
 
 class Giver(Protocol):
@@ -26,35 +23,27 @@ class Giver(Protocol):
         """Write columns and rings of these slots."""
 
 
-class DeviceTable:
-    """Rows of float64 columns by device, and when each was last seen; bounded by a retention.
+class DeviceTable(Slots):
+    """Rows of float64 columns by device.
 
     - columns: name → [capacity, width], rings: name → [capacity, depth, width] (see `Part`). There is room for more
       rows than devices. New devices start with zeros in columns; rings are the caller's to fill.
     - kept: columns and rings of the layout's kept parts, by name. Nobody changes them, but that of a new device they are zeros.
-    - names: device of each slot, None where none lives. Slots of the forgotten are used again, so which slot a device
-      has depends on frames; nothing else does.
-    - clock: log time, the running maximum of all records' log timestamps, in ms.
 
     What is stored is a set of entries (key → bytes). `changes()` gives those to put, or with None to remove, since the
     call before; `rebase()` gives all of them, to replace whatever was there. `needs_rebase`: only that can follow.
     """
 
     def __init__(self, layout: Layout, retention: Retention = DEFAULT_RETENTION, capacity: int = 64) -> None:
-        self.layout, self.retention = layout, retention
+        super().__init__(retention, capacity)
+        self.layout = layout
         self._places = _places(layout.columns)
         self._data: Float64 = np.zeros((capacity, sum(layout.columns.values())))
         self.rings: dict[str, Float64] = {
             name: np.zeros((capacity, *size)) for name, (_, *size) in layout.rings.items()
         }
         self.kept = _empty(layout, capacity)
-        self.names: list[str | None] = []
-        self.recency = Recency(capacity)
-        self.clock = BEGINNING
         self.needs_rebase = True
-        self._slots: dict[str, int] = {}
-        self._free: list[int] = []
-        self._freed: list[int] = []
         self._log = DeviceLog(layout)
         self._unwritten = np.zeros(capacity, bool)
         self._renewed = np.zeros(capacity, bool)
@@ -62,19 +51,6 @@ class DeviceTable:
         self._giver: Giver | None = None
         self._waiting = np.zeros(capacity, bool)
         self._left: dict[str, bytes | None] = {}
-
-    def __len__(self) -> int:
-        return len(self._slots)
-
-    @property
-    def devices(self) -> list[str]:
-        """Ids, the one seen longest ago first."""
-        return [self.names[slot] for slot in self._by_age().tolist()]  # type: ignore[misc]
-
-    @property
-    def seen(self) -> Int64:
-        """Log clock (ms) at each device's last record, in the order of `devices`."""
-        return self.recency.seen[self._by_age()]
 
     @property
     def columns(self) -> dict[str, Float64]:
@@ -98,22 +74,8 @@ class DeviceTable:
     # -- records
 
     def slots(self, devices: Sequence[str], log_times: Int64) -> Int64:
-        """Slots [n ≥ 1] of the devices of a frame's records, in the log's order; marks them seen.
-
-        A device that the retention lets go between two of these records has another slot after that: its state is new.
-        What is forgotten is decided record by record, the same for every cutting into frames.
-        """
-        clock = np.maximum(np.maximum.accumulate(log_times), self.clock)
-        self.clock = int(clock[-1])
-        self._remove(self.recency.before(int(clock[0]) - self.retention.evict_after))
-        self._release()
-        found = np.fromiter(map(self._slots.get, devices, repeat(-1)), np.int64, len(devices))
-        slots = found if self._stay(found, clock) and self._admit(found, devices) else self._one_by_one(devices, clock)
-        self._grow(len(self.names))
-        self.recency.touch(slots, clock)
-        if slots is not found:
-            self.recency.forget(slots[[self.names[slot] is None for slot in slots.tolist()]])
-            self._release()
+        """As Slots has it; what is in them is changed by the caller."""
+        slots = super().slots(devices, log_times)
         self._unwritten[slots] = True
         if self._giver:
             self._take(slots)
@@ -128,127 +90,23 @@ class DeviceTable:
         """Write columns of these slots."""
         self._data[slots] = np.concatenate([state[name] for name in self._places], axis=1)
 
-    def retain(self, retention: Retention) -> None:
-        """From the next record on, under other bounds."""
-        for evict_after in (self.retention.evict_after, retention.evict_after):
-            self._remove(self.recency.before(self.clock - evict_after) if len(self) else np.empty(0, np.int64))
-        self._remove(self.recency.oldest(max(0, len(self) - retention.max)))
-        self._release()
-        self.retention = retention
-
-    def _stay(self, found: Int64, clock: Int64) -> bool:
-        """Whether no device of these can grow too old between the first of these records and the last."""
-        limit = self.clock - self.retention.evict_after
-        known = found[found >= 0]
-        return int(clock[0]) >= limit and (not len(known) or int(self.recency.seen[known].min()) >= limit)
-
-    def _admit(self, found: Int64, devices: Sequence[str]) -> bool:
-        """Give slots to the new among the devices (−1 in `found`, filled in); false, and nothing done, when that may
-        need one of the others."""
-        places = np.flatnonzero(found < 0).tolist()
-        if not places:
-            return True
-        new = dict.fromkeys(devices[place] for place in places)
-        excess = len(self) + len(new) - self.retention.max
-        if excess > 0:
-            oldest = self.recency.oldest(excess)
-            if len(oldest) < excess or np.isin(oldest, found).any():
-                return False
-            self._remove(oldest)
-            self._release()
-        self._add(new)
-        found[places] = [self._slots[devices[place]] for place in places]
-        return True
-
-    def _one_by_one(self, devices: Sequence[str], clock: Int64) -> Int64:
-        """Slots of records where who is forgotten depends on the records themselves. A slot that is freed here stays
-        empty until the frame is done, since earlier records of the frame still work in it."""
-        slots: list[int] = []
-        touched: OrderedDict[int, int] = OrderedDict()
-        waiting = iter(self.recency.oldest(2 * len(devices)).tolist())
-        for device, now in zip(devices, clock.tolist(), strict=True):
-            slot = self._slots.get(device, -1)
-            if slot >= 0 and now - touched.get(slot, int(self.recency.seen[slot])) > self.retention.evict_after:
-                self._forget(slot, touched)
-                slot = -1
-            if slot < 0:
-                if len(self) >= self.retention.max:
-                    self._forget(self._first(waiting, touched), touched)
-                slot = self._add([device])
-            touched[slot] = now
-            touched.move_to_end(slot)
-            slots.append(slot)
-        return np.array(slots, np.int64)
-
-    def _first(self, waiting: Iterable[int], touched: OrderedDict[int, int]) -> int:
-        """The slot seen longest ago: of those without a record in this frame if there is one."""
-        for slot in waiting:
-            if slot not in touched and self.names[slot] is not None:
-                return slot
-        return next(iter(touched))
-
-    def _forget(self, slot: int, touched: OrderedDict[int, int]) -> None:
-        touched.pop(slot, None)
-        self._remove(np.array([slot]))
-
-    # -- slots
-
-    def _add(self, devices: Iterable[str]) -> int:
-        """Give each device a slot of its own, zeroed; returns the last one."""
-        slots = []
-        for device in devices:
-            slot = self._free.pop() if self._free else len(self.names)
-            if slot == len(self.names):
-                self.names.append(device)
-            else:
-                self.names[slot] = device
-            self._slots[device] = slot
-            slots.append(slot)
-        self._grow(len(self.names))
+    def _came(self, slots: list[int]) -> None:
         self._data[slots] = 0.0
         for array in self.kept.values():
             array[slots] = 0.0
         self._waiting[slots] = False
         self._written[slots] = 0
         self._renewed[slots] = True
-        return slots[-1]
 
-    def _remove(self, slots: Int64) -> None:
-        if not len(slots):
-            return
-        for slot in slots.tolist():
-            device = self.names[slot]
-            assert device is not None
-            del self._slots[device]
-            self.names[slot] = None
-        self._freed += slots.tolist()
-        self.recency.forget(slots)
+    def _went(self, slots: Int64) -> None:
         self._unwritten[slots] = True
 
-    def _release(self) -> None:
-        """What was freed may be used again."""
-        self._free += self._freed
-        self._freed = []
-
-    def _grow(self, size: int) -> None:
-        """Double the capacity until `size` rows fit."""
-        capacity = len(self._unwritten)
-        if size <= capacity:
-            return
-        while capacity < size:
-            capacity *= 2
-        self.recency.grow(capacity)
+    def _widen(self, capacity: int) -> None:
         self._unwritten, self._renewed = _padded(self._unwritten, capacity), _padded(self._renewed, capacity)
         self._written, self._waiting = _padded(self._written, capacity), _padded(self._waiting, capacity)
         self._data = _padded(self._data, capacity)
         self.rings = {name: _padded(array, capacity) for name, array in self.rings.items()}
         self.kept = {name: _padded(array, capacity) for name, array in self.kept.items()}
-
-    def _by_age(self) -> Int64:
-        """Slots of the devices that are remembered at this clock, the one seen longest ago first."""
-        seen, order = self.recency.seen, self.recency.order
-        living = np.flatnonzero((order != NEVER) & (seen >= self.clock - self.retention.evict_after))
-        return living[np.argsort(order[living])]
 
     # -- bytes
 
@@ -300,7 +158,7 @@ class DeviceTable:
             columns,
             fresh,
             {
-                ring: _cells(self._ring(ring), slots, columns[counter], fresh[counter], depth)
+                ring: newest(self._ring(ring), slots, columns[counter], fresh[counter], depth)
                 for ring, (counter, depth, _) in rings.items()
             },
         )
@@ -322,26 +180,12 @@ class DeviceTable:
             self.kept[name][slots] = rows.columns[name]
         for ring in rows.cells:
             counter = self.layout.whole.rings[ring][0]
-            _fill(self._ring(ring), slots, rows.cells[ring], rows.columns[counter][:, 0].astype(np.int64), rows.fresh[counter])
-
-    def vacate(self, slots: Int64) -> None:
-        """Stored rows say that no device lives there."""
-        self._reserve(int(slots.max(initial=-1)) + 1)
-        for slot in slots.tolist():
-            self.names[slot] = None
-        self.recency.order[slots] = NEVER
+            fill(self._ring(ring), slots, rows.cells[ring], rows.columns[counter][:, 0].astype(np.int64), rows.fresh[counter])
 
     def finish(self, log: DeviceLog | None = None) -> DeviceTable:
         """Ready for records, after all stored rows; changes go on with `log`. Raises ValueError when a device is there
         twice."""
-        living = {device: slot for slot, device in enumerate(self.names) if device is not None}
-        self._free = [slot for slot, device in enumerate(self.names) if device is None]
-        if len(living) + len(self._free) < len(self.names):
-            raise ValueError("a device is there twice")
-        self._slots = living
-        self.recency.take_over(self.recency.seen, self.recency.order)
-        seen = self.recency.seen[self.recency.order != NEVER]
-        self.clock = int(seen.max()) if len(seen) else BEGINNING
+        self._finish()
         self._settle(np.arange(len(self.names)))
         self._log, self.needs_rebase = log or self._log, log is None
         return self
@@ -353,8 +197,7 @@ class DeviceTable:
         stay as they are.
         """
         other = DeviceTable(layout, self.retention, len(self._unwritten))
-        other.names, other._slots, other._free, other._freed = self.names, self._slots, self._free, self._freed
-        other.clock, other.recency = self.clock, self.recency
+        other._succeed(self)
         other.kept |= kept
         other.rings |= rings
         other._giver = giver
@@ -363,10 +206,6 @@ class DeviceTable:
             other._left, other._log, other.needs_rebase = self.changes(), self._log.moved(layout), False
             other._left["layout"] = other._log.head()
         return other
-
-    def _reserve(self, size: int) -> None:
-        self._grow(size)
-        self.names += [None] * (size - len(self.names))
 
     def _take(self, slots: Int64) -> None:
         """Take over the rows of these slots that still wait for it."""
@@ -396,35 +235,11 @@ def _places(columns: dict[str, int]) -> dict[str, slice]:
     return {name: slice(first, last) for name, first, last in zip(columns, ends, ends[1:], strict=False)}
 
 
-def _cells(array: Float64, slots: Int64, counts: Float64, fresh: Int64, depth: int) -> Float64:
-    """The newest readings in a ring of each slot, oldest first."""
-    many = np.minimum(fresh, depth)
-    numbers = _numbers(counts[:, 0].astype(np.int64), many)
-    cells: Float64 = array[np.repeat(slots, many), numbers % depth]
-    return cells
-
-
-def _fill(array: Float64, slots: Int64, cells: Float64, counts: Int64, fresh: Int64) -> None:
-    """Put the newest readings of each row where they belong; the first of all fills the cells not reached."""
-    depth = array.shape[1]
-    many = np.minimum(fresh, depth)
-    new = np.flatnonzero((fresh == counts) & (many > 0))
-    array[slots[new]] = cells[(np.cumsum(many) - many)[new], None]
-    array[np.repeat(slots, many), _numbers(counts, many) % depth] = cells
-
-
 def _empty(layout: Layout, capacity: int) -> dict[str, Float64]:
     """Columns and rings of the kept parts, of nobody."""
     kept = Layout(layout.kept)
     sizes = {name: (width,) for name, width in kept.columns.items()} | {name: tuple(size) for name, (_, *size) in kept.rings.items()}
     return {name: np.zeros((capacity, *size)) for name, size in sizes.items()}
-
-
-def _numbers(counts: Int64, many: Int64) -> Int64:
-    """Of rows with `counts` readings the numbers of the last `many`, one after the other."""
-    ends = np.cumsum(many)
-    numbers: Int64 = np.repeat(counts - ends, many) + np.arange(ends[-1] if len(ends) else 0)
-    return numbers
 
 
 def _padded(array: Any, capacity: int) -> Any:
