@@ -219,11 +219,16 @@ class Worker:
         return self.shard.on_timer()
 
 
-def running(*deployables: Deployable, partition: int = 0) -> Worker:
-    """A worker that has read everything, under the first plan."""
-    parameters = Parameters()
+def parameters_of(*deployables: Deployable, signer: Signer | None = None) -> Parameters:
+    """With all that these need."""
+    parameters = Parameters(signer)
     parameters.publish(*deployables)
-    worker = Worker(parameters, deployables[0].digest, partition)
+    return parameters
+
+
+def running(*deployables: Deployable, partition: int = 0, signer: Signer | None = None, **assigned: Any) -> Worker:
+    """A worker that has read everything, under the first plan."""
+    worker = Worker(parameters_of(*deployables, signer=signer), deployables[0].digest, partition, **assigned)
     worker.read()
     return worker
 

@@ -15,6 +15,7 @@ from swapstream.operators.signing import Signer
 from swapstream.operators.statement import MAX_DEFINITION, encode_definition
 from swapstream.operators.token import Token
 from swapstream.operators.trust import KeyMessage
+from tests.support.sent import ledger
 from tests.support.shards import NAMESPACE, Parameters, Worker, deployable, frame, reading, token
 
 ANN, BOB, EVE = (Signer.from_seed(bytes([number]) * 32) for number in (1, 2, 3))
@@ -51,10 +52,6 @@ def plans(emissions: list[Emission]) -> list[tuple[str, int]]:
     """(plan, offset) of each scored record."""
     frames = [decode_scores(emission.value) for emission in emissions if emission.role == "scores"]
     return [(f.provenance.plan, offset) for f in frames for offset in f.column("offsets").tolist()]
-
-
-def ledger(emissions: list[Emission]) -> list[dict[str, Any]]:
-    return [msgspec.json.decode(emission.value) for emission in emissions if emission.role == "ledger"]
 
 
 def said(kind: Any, name: str, body: bytes, signer: Signer | None, namespace: str = NAMESPACE) -> bytes:

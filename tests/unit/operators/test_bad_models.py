@@ -12,6 +12,7 @@ from swapstream.operators.outputs import Emission
 from swapstream.operators.plan import Pin, Plan
 from swapstream.operators.scores import decode_scores
 from tests.support.bad_artifacts import REF, BadArtifact, bad_artifact, names
+from tests.support.sent import ledger
 from tests.support.shards import Parameters, Worker, deployable, frame, reading, token
 
 ONE = deployable("one", champion="a:1")
@@ -34,10 +35,6 @@ def published(bad: BadArtifact) -> tuple[Worker, Plan]:
     worker = Worker(parameters, ONE.digest)
     worker.read()
     return worker, plan
-
-
-def ledger(emissions: list[Emission]) -> list[dict[str, Any]]:
-    return [msgspec.json.decode(emission.value) for emission in emissions if emission.role == "ledger"]
 
 
 def rows(emissions: list[Emission]) -> list[dict[str, Any]]:

@@ -17,9 +17,8 @@ from swapstream.operators.frame import Bool, Float64, Int64
 from swapstream.operators.loaded_input import extractor_of
 from swapstream.operators.plan_file import DevicesFile
 from tests.support.jobs import BLUE, Job, green_of
-from tests.support.shards import EWM, deployable, fan, frame
+from tests.support.shards import EWM, deployable, fan, frame, parameters_of
 from tests.unit.operators.test_handover import pumps
-from tests.unit.operators.test_shard import parameters_of
 
 
 class Counting(Extractor, frozen=True, kw_only=True):

@@ -9,13 +9,23 @@ import pytest
 from swapstream.models.errors import InvalidDefinition
 from swapstream.operators.abort import Abort
 from swapstream.operators.duty import meaning_of
-from swapstream.operators.outputs import Emission
 from swapstream.operators.scores import decode_scores
 from swapstream.operators.snapshots import Assembly, decode_part
 from swapstream.operators.token import Token
 from tests.support.jobs import BLUE, GREEN, Job, answered, green_of, handover
-from tests.support.shards import DEPLOYMENT, EWM, NAMESPACE, deployable, frame, reading, route, running, token
-from tests.unit.operators.test_shard import ledger, parameters_of
+from tests.support.sent import events, ledger
+from tests.support.shards import (
+    DEPLOYMENT,
+    EWM,
+    NAMESPACE,
+    deployable,
+    frame,
+    parameters_of,
+    reading,
+    route,
+    running,
+    token,
+)
 
 OLD = deployable("old", extractor=EWM, champion="a:1")
 NEW = deployable("new", extractor=(*EWM, "differences"), champion="b:1", challengers=("c:1",))
@@ -31,10 +41,6 @@ def blue_of(**assigned: Any) -> Job:
     job = Job(parameters_of(OLD, NEW, THIRD), OLD.digest, BLUE, **assigned)
     job.take(frame(pumps(6)))
     return job
-
-
-def events(emissions: list[Emission]) -> list[str]:
-    return [row["event"] for row in ledger(emissions)]
 
 
 def expected(count: int, cut: int, *without: int) -> list[tuple[int, str, int]]:

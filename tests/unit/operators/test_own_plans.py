@@ -24,8 +24,18 @@ from swapstream.operators.plan import Plan
 from swapstream.operators.plan_file import load_plan_file
 from swapstream.operators.scores import decode_scores
 from tests.support.first_written import write_missing
-from tests.support.shards import NAMESPACE, Deployable, Parameters, Worker, deployable, frame, reading, route, token
-from tests.unit.operators.test_shard import ledger, plans
+from tests.support.sent import ledger, plans
+from tests.support.shards import (
+    NAMESPACE,
+    Deployable,
+    Parameters,
+    deployable,
+    frame,
+    reading,
+    route,
+    running,
+    token,
+)
 
 FOLDER = Path(__file__).parent / "v4"
 SOURCE = """
@@ -184,14 +194,6 @@ def test_a_definition_under_another_name_than_its_own_does_not_count() -> None:
 
 
 # -- shards
-
-
-def running(*deployables: Deployable) -> Worker:
-    parameters = Parameters()
-    parameters.publish(*deployables)
-    worker = Worker(parameters, deployables[0].digest)
-    worker.read()
-    return worker
 
 
 def extractors(out: list[Emission]) -> list[str]:

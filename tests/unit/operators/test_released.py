@@ -10,9 +10,9 @@ from swapstream.models.errors import InvalidPlan, OutOfOrder
 from swapstream.operators.assignment import Upgrade
 from swapstream.operators.update import Update
 from tests.support.jobs import BLUE, GREEN, Job, answered, green_of
-from tests.support.shards import EWM, Parameters, Stored, deployable, frame, token
-from tests.unit.operators.test_handover import NEW, OLD, THIRD, blue_of, events, pumps
-from tests.unit.operators.test_shard import ledger, parameters_of
+from tests.support.sent import events, ledger
+from tests.support.shards import EWM, Parameters, Stored, deployable, frame, parameters_of, token
+from tests.unit.operators.test_handover import NEW, OLD, THIRD, blue_of, pumps
 
 WAKING = {"kind": "prepare", "generation": GREEN}
 

@@ -10,13 +10,25 @@ import numpy as np
 import pytest
 
 from swapstream.models.errors import InvalidDefinition, OutOfOrder, UnknownName
-from swapstream.operators.dead_letters import decode_dead_letter
 from swapstream.operators.extractors.ewm import ExponentiallyWeighted
 from swapstream.operators.outputs import Emission
 from swapstream.operators.plan import Plan
 from swapstream.operators.scores import decode_scores
 from swapstream.operators.shard_state import Head, decode_raw, encode_raw
-from tests.support.shards import EWM, Deployable, Parameters, Stored, Worker, deployable, frame, reading, token
+from tests.support import sent
+from tests.support.sent import ledger, plans
+from tests.support.shards import (
+    EWM,
+    Deployable,
+    Stored,
+    Worker,
+    deployable,
+    frame,
+    parameters_of,
+    reading,
+    running,
+    token,
+)
 
 ONE, TWO = deployable("one", champion="a:1"), deployable("two", champion="b:1")
 SMOOTH, SMOOTHER = deployable("smooth", extractor=EWM, champion="c:1"), deployable("smoother", extractor=EWM, champion="d:1")
@@ -29,32 +41,8 @@ def extracting(*spec: Any) -> Plan:
     return msgspec.structs.replace(ONE.plan, inputs=(msgspec.structs.replace(part, extractor=spec),))
 
 
-def parameters_of(*deployables: Deployable) -> Parameters:
-    parameters = Parameters()
-    parameters.publish(*deployables)
-    return parameters
-
-
-def running(*deployables: Deployable, **assigned: Any) -> Worker:
-    """A worker that has read everything, under the first plan."""
-    worker = Worker(parameters_of(*deployables), deployables[0].digest, **assigned)
-    worker.read()
-    return worker
-
-
-def plans(emissions: list[Emission]) -> list[tuple[str, int, int]]:
-    """(plan, epoch, offset) of each scored record."""
-    frames = [decode_scores(emission.value) for emission in emissions if emission.role in ("scores", "features")]
-    return [(f.provenance.plan, f.provenance.epoch, offset) for f in frames for offset in f.column("offsets").tolist()]
-
-
-def ledger(emissions: list[Emission]) -> list[dict[str, Any]]:
-    return [msgspec.json.decode(emission.value) for emission in emissions if emission.role == "ledger"]
-
-
 def letters(emissions: list[Emission]) -> list[tuple[int, str]]:
-    found = [decode_dead_letter(e.value) for e in emissions if e.role == "dead_letters"]
-    return [(letter.offset, letter.reason) for letter in found]
+    return [(letter.offset, letter.reason) for letter in sent.letters(emissions)]
 
 
 # -- cuts

@@ -10,6 +10,7 @@ import pytest
 from swapstream.operators.cut import Cut
 from swapstream.operators.outputs import Emission
 from swapstream.operators.update import Update, UpdateCut
+from tests.support.sent import ledger, plans
 from tests.support.shards import (
     DEPLOYMENT,
     NAMESPACE,
@@ -20,19 +21,14 @@ from tests.support.shards import (
     Worker,
     deployable,
     frame,
+    parameters_of,
     reading,
+    running,
     token,
 )
-from tests.unit.operators.test_shard import ledger, parameters_of, plans
 
 ONE, TWO, THREE = (deployable(name, champion=f"{name}:1") for name in ("one", "two", "three"))
 R = reading()
-
-
-def running(*deployables: Deployable, **settings: Any) -> Worker:
-    worker = Worker(parameters_of(*deployables), deployables[0].digest, **settings)
-    worker.read()
-    return worker
 
 
 def arrive(parameters: Parameters, epoch: int, plan: str, **changes: Any) -> int:

@@ -9,8 +9,8 @@ import pytest
 from swapstream.models.errors import OutOfOrder
 from swapstream.operators.abort import Abort
 from swapstream.operators.judging import PATIENCE
-from swapstream.operators.outputs import Emission
 from swapstream.operators.signing import Signer
+from tests.support.sent import events, ledger, plans
 from tests.support.shards import (
     DEPLOYMENT,
     NAMESPACE,
@@ -20,19 +20,15 @@ from tests.support.shards import (
     Worker,
     deployable,
     frame,
+    parameters_of,
     reading,
     token,
 )
-from tests.unit.operators.test_shard import ledger, parameters_of, plans
 
 ANN, EVE = (Signer.from_seed(bytes([number]) * 32) for number in (1, 2))
 ONE, TWO, THREE = (deployable(name, champion=f"{name}:1") for name in ("one", "two", "three"))
 R = reading()
 FAR = 1_000_000
-
-
-def events(emissions: list[Emission]) -> list[str]:
-    return [row["event"] for row in ledger(emissions)]
 
 
 def referring(blocking: bool = True, **assigned: Any) -> Worker:

@@ -13,8 +13,19 @@ from swapstream.operators.plan import Pin
 from swapstream.operators.preparing import GIVE_UP, MAX_BYTES, MAX_PENDING
 from swapstream.operators.scores import decode_scores
 from swapstream.operators.signing import Signer
-from tests.support.shards import Deployable, Parameters, Stored, Worker, deployable, frame, model, reading, token
-from tests.unit.operators.test_shard import ledger, parameters_of, plans
+from tests.support.sent import ledger, plans
+from tests.support.shards import (
+    Deployable,
+    Stored,
+    Worker,
+    deployable,
+    frame,
+    model,
+    parameters_of,
+    reading,
+    running,
+    token,
+)
 
 ANN, EVE = (Signer.from_seed(bytes([number]) * 32) for number in (1, 2))
 ONE, TWO = deployable("one", champion="a:1"), deployable("two", champion="b:1")
@@ -27,14 +38,6 @@ def unfit() -> Deployable:
     champion = model("u:1", ("humidity",))
     routes = (msgspec.structs.replace(ONE.plan.routes[0], champion=Pin(champion.ref, champion.digest)),)
     return Deployable(msgspec.structs.replace(ONE.plan, name="unfit", routes=routes), ONE.schemas, (champion,))
-
-
-def running(*deployables: Deployable, signer: Signer | None = None, **settings: Any) -> Worker:
-    parameters = Parameters(signer)
-    parameters.publish(*deployables)
-    worker = Worker(parameters, deployables[0].digest, **settings)
-    worker.read()
-    return worker
 
 
 def prepare(plan: str, end: int, epoch: int = 1, **changes: Any) -> bytes:

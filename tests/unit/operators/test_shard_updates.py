@@ -11,6 +11,7 @@ from swapstream.operators.cut import Cut
 from swapstream.operators.plan import Pin
 from swapstream.operators.scores import decode_scores
 from swapstream.operators.update import MAX_UPDATE, Update, UpdateCut
+from tests.support.sent import ledger, plans
 from tests.support.shards import (
     DEPLOYMENT,
     NAMESPACE,
@@ -22,10 +23,11 @@ from tests.support.shards import (
     deployable,
     frame,
     model,
+    parameters_of,
     reading,
+    running,
     token,
 )
-from tests.unit.operators.test_shard import ledger, parameters_of, plans
 
 ONE, TWO, THREE = (deployable(name, champion=f"{name}:1") for name in ("one", "two", "three"))
 R = reading()
@@ -47,12 +49,6 @@ def cut(parameters: Parameters, epoch: int, one: Deployable, offset: int) -> Non
     parameters.define("update", DEPLOYMENT, UpdateCut(made.encode(), body(one)).encode())
 
 
-def running(**settings: Any) -> Worker:
-    worker = Worker(parameters_of(ONE), ONE.digest, **settings)
-    worker.read()
-    return worker
-
-
 def restored(worker: Worker) -> Worker:
     """Another worker, which has met no update."""
     stored = Stored()
@@ -64,7 +60,7 @@ def restored(worker: Worker) -> Worker:
 
 
 def test_its_plan_begins_behind_the_token_and_is_not_on_parameters() -> None:
-    worker = running(job="a job")
+    worker = running(ONE, job="a job")
     out = worker.shard.on_frame(frame([R, update(1, TWO, worker.parameters.end), R]))
     assert plans(out) == [("one", 0, 0), ("two", 1, 2)]
     (row,) = ledger(out)
@@ -73,7 +69,7 @@ def test_its_plan_begins_behind_the_token_and_is_not_on_parameters() -> None:
 
 
 def test_only_what_is_not_on_parameters_must_be_in_it() -> None:
-    worker = running()
+    worker = running(ONE)
     worker.parameters.publish(msgspec.structs.replace(TWO, plan=ONE.plan))
     worker.read()
     out = worker.shard.on_frame(frame([update(1, TWO, worker.parameters.end, body=body(TWO, models=[])), R]))
@@ -82,7 +78,7 @@ def test_only_what_is_not_on_parameters_must_be_in_it() -> None:
 
 def test_what_an_earlier_one_carried_does_not_count_as_defined() -> None:
     """A shard that starts between the two could not know of it."""
-    worker = running()
+    worker = running(ONE)
     end = worker.parameters.end
     bare = update(2, TWO, end, body=body(TWO, models=[]))
     out = worker.shard.on_frame(frame([update(1, TWO, end), R, bare, token(3, TWO.digest, end), R]))
@@ -105,7 +101,7 @@ def test_what_an_earlier_one_carried_does_not_count_as_defined() -> None:
     ],
 )
 def test_one_that_is_no_good_is_rejected_and_the_champion_stays(changes: dict[str, Any], reason: str) -> None:
-    worker = running()
+    worker = running(ONE)
     made = update(**{"epoch": 1, "one": TWO, "end": worker.parameters.end, **changes})
     out = worker.shard.on_frame(frame([R, made, R]))
     assert plans(out) == [("one", 0, 0), ("one", 0, 2)]
@@ -116,7 +112,7 @@ def test_one_that_is_no_good_is_rejected_and_the_champion_stays(changes: dict[st
 
 def test_a_carried_model_that_the_gate_rejects_gives_rows_with_errors() -> None:
     """The token is in the log, so its plan is in force."""
-    worker, champion = running(), model("u:1", ("humidity",))
+    worker, champion = running(ONE), model("u:1", ("humidity",))
     routes = (msgspec.structs.replace(ONE.plan.routes[0], champion=Pin(champion.ref, champion.digest)),)
     unfit = Deployable(msgspec.structs.replace(ONE.plan, name="unfit", routes=routes), ONE.schemas, (champion,))
     out = worker.shard.on_frame(frame([update(1, unfit, worker.parameters.end), R]))
@@ -126,14 +122,14 @@ def test_a_carried_model_that_the_gate_rejects_gives_rows_with_errors() -> None:
 
 
 def test_it_waits_until_parameters_is_read() -> None:
-    worker = running()
+    worker = running(ONE)
     end = worker.parameters.publish(THREE)
     assert plans(worker.shard.on_frame(frame([R, update(1, TWO, end), R]))) == [("one", 0, 0)]
     assert plans(worker.read()) == [("two", 1, 2)]
 
 
 def test_a_restored_shard_finds_its_plan_in_its_state() -> None:
-    worker = running()
+    worker = running(ONE)
     worker.shard.on_frame(frame([update(1, TWO, worker.parameters.end), R]))
     twin = restored(worker)
     assert twin.shard.snapshot() == worker.shard.snapshot()
@@ -141,7 +137,7 @@ def test_a_restored_shard_finds_its_plan_in_its_state() -> None:
 
 
 def test_a_swap_to_a_plan_that_is_defined_carries_nothing() -> None:
-    worker = running()
+    worker = running(ONE)
     end = worker.parameters.publish(THREE)
     worker.read()
     worker.shard.on_frame(frame([update(1, TWO, end), R, token(2, THREE.digest, end), R]))
@@ -150,7 +146,7 @@ def test_a_swap_to_a_plan_that_is_defined_carries_nothing() -> None:
 
 
 def test_many_in_a_row_each_count_and_the_last_is_kept() -> None:
-    worker = running()
+    worker = running(ONE)
     end = worker.parameters.end
     tokens = [update(epoch, (TWO, THREE)[epoch % 2], end) for epoch in range(1, 31)]
     out = worker.shard.on_frame(frame([payload for one in tokens for payload in (one, R)]))
@@ -178,6 +174,6 @@ def test_a_start_takes_a_younger_swap_before_an_update() -> None:
 
 
 def test_its_token_publishes_no_snapshot() -> None:
-    worker = running(snapshot_every_ms=1_000_000)
+    worker = running(ONE, snapshot_every_ms=1_000_000)
     out = worker.shard.on_frame(frame([update(1, TWO, worker.parameters.end), R]))
     assert len([emission for emission in out if emission.role == "snapshots"]) == 1

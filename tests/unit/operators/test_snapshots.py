@@ -15,8 +15,7 @@ from swapstream.operators.snapshots import (
     decode_part,
     parts_of,
 )
-from tests.support.shards import EWM, Worker, deployable, frame, reading, token
-from tests.unit.operators.test_shard import parameters_of
+from tests.support.shards import EWM, Worker, deployable, frame, parameters_of, reading, token
 
 ONE = deployable("smooth", extractor=EWM, champion="c:1")
 TWO = deployable("smoother", extractor=EWM, champion="d:1")

@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from swapstream.operators.dead_letters import MAX_PAYLOAD, DeadLetter, decode_dead_letter
+from swapstream.operators.dead_letters import MAX_PAYLOAD
 from swapstream.operators.outputs import Emission
-from swapstream.operators.scores import ScoresFrame, decode_scores
+from swapstream.operators.scores import decode_scores
+from tests.support.sent import frames, letters
 from tests.support.shards import (
     EWM,
     Parameters,
@@ -37,14 +38,6 @@ NEWER = deployable("newer", schema=("pumps", "fans-2"), extractor=EWM, of=OF, ro
 ALL = deployable("all", schema=("belts", "pumps", "fans"), extractor=EWM, of=OF, routes=(FANS, BELTS), champion="a:1")
 ARCHIVE = deployable("archive", schema=("pumps", "fans"), of=OF, routes=(FANS,))
 COLUMNS = deployable("columns", schema="belts", extractor=EWM, champion="a:1")
-
-
-def frames(emissions: list[Emission]) -> list[ScoresFrame]:
-    return [decode_scores(emission.value) for emission in emissions if emission.role in ("scores", "features")]
-
-
-def letters(emissions: list[Emission]) -> list[DeadLetter]:
-    return [decode_dead_letter(emission.value) for emission in emissions if emission.role == "dead_letters"]
 
 
 def readings(emissions: list[Emission]) -> list[tuple[str, int, int]]:

@@ -19,8 +19,7 @@ from swapstream.operators.snapshots import decode_part
 from swapstream.operators.token import Token
 from tests.support.first_written import write_missing
 from tests.support.jobs import BLUE, GREEN, Job, green_of, handover
-from tests.support.shards import EWM, deployable, frame, reading
-from tests.unit.operators.test_shard import parameters_of
+from tests.support.shards import EWM, deployable, frame, parameters_of, reading
 
 FOLDER = Path(__file__).parent / "v4"
 OLD, NEW = deployable("before", extractor=EWM), deployable("behind", extractor=(*EWM, "differences"))
