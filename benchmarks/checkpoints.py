@@ -21,6 +21,7 @@ from benchmarks.workload import PARTITIONS
 from swapstream.models.errors import ClusterError
 from swapstream.scripts.console import progress, show
 from swapstream.scripts.environment import Environment
+from swapstream.scripts.figure import blank, save
 from swapstream.scripts.flink_cli import FlinkCommandLine
 
 BACKENDS = ("hashmap", "rocksdb")
@@ -119,13 +120,13 @@ def summary(backend: str, checkpoints: list[Checkpoint], pause: float) -> dict[s
 
 def draw(file: Path, found: dict[str, list[Checkpoint]]) -> None:
     """How long each checkpoint took."""
-    figure = report.blank(1)
+    figure = blank(1)
     panel = figure.subplots(1, 1)
     for backend, checkpoints in found.items():
         panel.plot([each.seconds for each in checkpoints], "o-", label=backend)
     panel.set(xlabel="checkpoint", ylabel="seconds", ylim=0)
     panel.legend()
-    report.save(figure, file)
+    save(figure, file)
 
 
 if __name__ == "__main__":

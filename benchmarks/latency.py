@@ -22,6 +22,7 @@ from swapstream.operators.frame import Float64, Int64
 from swapstream.operators.scores import decode_scores
 from swapstream.scripts.console import show
 from swapstream.scripts.environment import Environment
+from swapstream.scripts.figure import blank, save
 
 GOALS = {"p50": 80.0, "p99": 200.0}
 PERCENTILES = (50, 90, 99, 99.9)
@@ -98,15 +99,11 @@ def arrivals(environment: Environment, before: Offsets, committed: bool = False)
 
 def draw(file: Path, found: Latencies) -> None:
     """Percentiles of each second."""
-    figure = report.blank(1)
+    figure = blank(1)
     panel = figure.subplots(1, 1)
     second = found.due.astype(int)
-    shown = np.unique(second)
-    for each in (50, 99):
-        panel.plot(shown, [np.percentile(found.waited[second == at], each) for at in shown], label=f"p{each}")
-    panel.set(xlabel="second", ylabel="ms from produced to consumed", ylim=0)
-    panel.legend()
-    report.save(figure, file)
+    report.by_second(panel, second, found.waited)
+    save(figure, file)
 
 
 if __name__ == "__main__":

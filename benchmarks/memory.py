@@ -21,6 +21,7 @@ from benchmarks.workload import PARTITIONS
 from swapstream.models.errors import ClusterError
 from swapstream.scripts.console import progress, show
 from swapstream.scripts.environment import Environment
+from swapstream.scripts.figure import blank, save
 from swapstream.scripts.flink_cli import FlinkCommandLine
 from swapstream.scripts.processes import marked
 
@@ -118,13 +119,13 @@ def growth(worker: str, samples: list[Sample], records: int) -> dict[str, str | 
 
 def draw(file: Path, samples: list[Sample]) -> None:
     """Resident memory over readings."""
-    figure = report.blank(1)
+    figure = blank(1)
     panel = figure.subplots(1, 1)
     for worker in samples[-1].resident:
         panel.plot([sample.done / 1e6 for sample in samples], [sample.resident.get(worker, 0) / 1e6 for sample in samples], label=worker)
     panel.set(xlabel="million readings", ylabel="resident MB", ylim=0)
     panel.legend()
-    report.save(figure, file)
+    save(figure, file)
 
 
 if __name__ == "__main__":

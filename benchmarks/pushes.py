@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 import msgspec
-import numpy as np
 
 from benchmarks import measure, report
 from benchmarks.arena import Arena
@@ -32,6 +31,7 @@ from swapstream.scripts.acknowledge import Ledger
 from swapstream.scripts.console import say, show
 from swapstream.scripts.controller import Controller
 from swapstream.scripts.environment import Environment
+from swapstream.scripts.figure import blank, save
 from swapstream.scripts.flink_cli import FlinkCommandLine
 from swapstream.scripts.keyring import own_signer
 from swapstream.scripts.publish import author_of, read_definitions
@@ -210,17 +210,13 @@ def plan_of(plan: Plan, model: Artifact) -> Plan:
 
 def draw(file: Path, heard: Heard, began: float, seconds: float) -> None:
     """Percentiles of each second; when definitions came."""
-    figure = report.blank(1)
+    figure = blank(1)
     panel = figure.subplots(1, 1)
     second = ((heard.due - heard.due.min()) / 1000).astype(int)
-    shown = np.unique(second)
-    for each in (50, 99):
-        panel.plot(shown, [np.percentile(heard.waited[second == at], each) for at in shown], label=f"p{each}")
     start = (began - heard.due.min()) / 1000
     panel.axvspan(start, start + seconds, alpha=0.2, label="definitions come")
-    panel.set(xlabel="second", ylabel="ms from produced to consumed", ylim=0)
-    panel.legend()
-    report.save(figure, file)
+    report.by_second(panel, second, heard.waited)
+    save(figure, file)
 
 
 if __name__ == "__main__":

@@ -11,10 +11,13 @@ from typing import Any
 
 import click
 import msgspec
+import numpy as np
 
 from benchmarks.contest import Result
-from swapstream.models.errors import InvalidSettings, SwapstreamError
+from swapstream.models.errors import SwapstreamError
+from swapstream.operators.frame import Float64, Int64
 from swapstream.scripts.console import out, say, show
+from swapstream.scripts.figure import blank, save
 
 COLUMNS = ["candidate", "readings", "readings/s", "second half", "min", "max", "detect is faster by", "goal"]
 
@@ -83,24 +86,13 @@ def bars(file: Path | None, results: Sequence[Result]) -> None:
         save(figure, file)
 
 
-def blank(panels: int) -> Any:
-    """A figure without a window system. Raises InvalidSettings without matplotlib."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InvalidSettings("--plot needs matplotlib: install swapstream[plot]") from error
-    figure = Figure(figsize=(10, 1 + 3 * panels), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save(figure: Any, file: Path) -> None:
-    """By the file's suffix. Raises InvalidSettings."""
-    try:
-        figure.savefig(file)
-    except (OSError, ValueError) as error:
-        raise InvalidSettings(f"--plot {file}: {error}") from error
+def by_second(panel: Any, second: Int64, waited: Float64) -> None:
+    """Percentiles of what was waited (ms [n]) in each second ([n])."""
+    shown = np.unique(second)
+    for each in (50, 99):
+        panel.plot(shown, [np.percentile(waited[second == at], each) for at in shown], label=f"p{each}")
+    panel.set(xlabel="second", ylabel="ms from produced to consumed", ylim=0)
+    panel.legend()
 
 
 def run(command: Callable[[], Any]) -> None:

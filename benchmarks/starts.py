@@ -23,6 +23,7 @@ from swapstream.scripts import kafka
 from swapstream.scripts.console import show
 from swapstream.scripts.deployments import Deployment
 from swapstream.scripts.environment import Environment
+from swapstream.scripts.figure import blank, save
 from swapstream.scripts.job import cancel
 from swapstream.scripts.keyring import own_signer
 from swapstream.scripts.publish import author_of
@@ -98,11 +99,11 @@ def start(arena: Arena, name: str, count: int) -> Start:
 
 
 def draw(file: Path, starts: list[Start]) -> None:
-    figure = report.blank(1)
+    figure = blank(1)
     panel = figure.subplots(1, 1)
     panel.scatter([f"{one.definitions:,}" for one in starts], [one.last for one in starts])
     panel.set(xlabel="definitions", ylabel="seconds from submit to output", ylim=0)
-    report.save(figure, file)
+    save(figure, file)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from benchmarks import report
 from benchmarks.changing import Swap
 from benchmarks.cuts import within
 from benchmarks.listener import Heard
@@ -16,6 +15,7 @@ from benchmarks.measure import percentiles
 from benchmarks.ways import Size, Way
 from swapstream.operators.frame import Bool
 from swapstream.scripts.console import show
+from swapstream.scripts.figure import blank, save
 
 GOALS = {"p50": 100.0, "p99": 300.0, "added": 50.0, "drop": 5.0}
 """ms, ms, ms, per cent."""
@@ -125,7 +125,7 @@ def missed(found: Found) -> list[str]:
 
 def draw(file: Path, found: Found, heard: Heard) -> None:
     """The 99th percentile of each quarter of a second with the swaps in it, and how long each took."""
-    figure = report.blank(2)
+    figure = blank(2)
     above, below = figure.subplots(2, 1)
     order = np.argsort(heard.due)
     quarter = ((heard.due[order] - heard.due.min()) / 250).astype(int)
@@ -137,4 +137,4 @@ def draw(file: Path, found: Found, heard: Heard) -> None:
     above.legend()
     below.plot([swap.took_ms for swap in found.swaps], "o-")
     below.set(xlabel="swap", ylabel="ms from commit to the last activation", ylim=0)
-    report.save(figure, file)
+    save(figure, file)

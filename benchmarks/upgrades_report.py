@@ -7,7 +7,6 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from benchmarks import report
 from benchmarks.cuts import Count, within
 from benchmarks.handing_over import Upgrade
 from benchmarks.lineage import Compared
@@ -15,6 +14,7 @@ from benchmarks.listener import Heard
 from benchmarks.measure import percentiles
 from benchmarks.ordering import Order
 from swapstream.scripts.console import show
+from swapstream.scripts.figure import blank, save
 
 GOALS = {"added": 100.0, "downtime": 15.0}
 """ms to a reader of everything; s. To a reader of what is committed less than a checkpoint interval may be added."""
@@ -154,7 +154,7 @@ def missed(found: Found) -> list[str]:
 
 def draw(file: Path, found: Found) -> None:
     """Seconds of each step of each handover."""
-    figure = report.blank(1)
+    figure = blank(1)
     panel, hand = figure.subplots(1, 1), found.handovers.upgrades
     below = np.zeros(len(hand))
     for step in hand[0].steps:
@@ -163,4 +163,4 @@ def draw(file: Path, found: Found) -> None:
         below += seconds
     panel.set(xlabel="handover", ylabel="seconds", ylim=0)
     panel.legend()
-    report.save(figure, file)
+    save(figure, file)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from swapstream.models.errors import InvalidSettings
 from swapstream.operators.frame import Bool, Int64
+from swapstream.scripts.figure import blank, save
 from swapstream.scripts.metrics import events
 from swapstream.scripts.trial import RoleTrial, Trial
 
@@ -48,20 +48,11 @@ def draw_replay(table: pd.DataFrame, path: Path) -> None:
 def picture(path: Path, panels: int) -> Iterator[Any]:
     """Panels below each other over event time, to be drawn into; written at the end, its format by the file's suffix. Raises
     InvalidSettings without matplotlib, or for a format that it doesn't know."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InvalidSettings("--plot needs matplotlib: install swapstream[plot]") from error
-    figure = Figure(figsize=(12, 1 + 3 * panels), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = blank(panels, width=12)
     found = figure.subplots(panels, 1, sharex=True, squeeze=False)[:, 0]
     yield found
     found[-1].set_xlabel("event time (UTC)")
-    try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise InvalidSettings(f"--plot {path}: {error}") from error
+    save(figure, path)
 
 
 def _panel(panel: Any, trial: Trial, role: RoleTrial) -> None:
