@@ -73,7 +73,7 @@ def golden(artifact: Artifact, loaded: Scorer) -> str:
         raise InvalidArtifact(f"scores of shape {found.shape}; {wanted.shape}, one a row", "output")
     if wrong := np.flatnonzero(~close(found, wanted, tolerance)).tolist():
         row = wrong[0]
-        raise InvalidArtifact(f"row {row} scores {found[row]!r}; the trainer's {wanted[row]!r} within {tolerance}")
+        raise InvalidArtifact(f"row {row} scores {found[row]:.9g}; the trainer's {wanted[row]:.9g} within {tolerance}")
     return f"{len(wanted)} rows"
 
 

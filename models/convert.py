@@ -113,7 +113,7 @@ def _estimator(model: Any, rows: Float64, score: str | None, window: tuple[int, 
         if close(found, wanted, AGREEMENT).all():
             return Converted(graph, recipe.score, recipe.output, window)
         row = int(np.argmax(~close(found, wanted, AGREEMENT)))
-        failed = f"as a graph row {row} scores {found[row]!r}, the estimator says {wanted[row]!r}"
+        failed = f"as a graph row {row} scores {found[row]:.9g}, the estimator says {wanted[row]:.9g}"
     raise InvalidArtifact(f"{_name(model)} can't become an ONNX graph: {failed}; {SUPPORTED}")
 
 

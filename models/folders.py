@@ -99,9 +99,7 @@ class LocalFolder:
             return [name for name in os.listdir(found) if not name.startswith(".")] if found.is_dir() else []
 
     def _write(self, path: str, data: bytes) -> None:
-        target = self._root / path
-        with _temporary(target.parent, data) as temporary:
-            os.replace(temporary, target)
+        write_whole(self._root / path, data)
 
     @contextmanager
     def _unwilling(self, path: str) -> Iterator[None]:
@@ -208,6 +206,12 @@ def _away(what: str) -> Iterator[None]:
 def line(error: BaseException) -> str:
     """An error in one line."""
     return (" ".join(str(error).split()) or type(error).__name__)[:300]
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """A file that is there whole, or as it was before. Raises OSError."""
+    with _temporary(path.parent, data) as temporary:
+        os.replace(temporary, path)
 
 
 @contextmanager

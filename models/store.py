@@ -46,9 +46,12 @@ class Store:
         self._folder = folder(place)
 
     def put(self, artifact: Artifact) -> Entry:
-        """Keep the artifact. The same bytes again change nothing; other bytes under its name:version raise Conflict."""
-        digest = artifact.digest
-        self._folder.put(where(digest), artifact.encode())
+        """Keep the artifact. The same bytes again change nothing, but for mending an object that was damaged; other bytes under its
+        name:version raise Conflict."""
+        digest, data = artifact.digest, artifact.encode()
+        self._folder.put(where(digest), data)
+        if self._folder.read(where(digest)) != data:
+            self._folder.replace(where(digest), data)
         entry = Entry(artifact.manifest.name, artifact.manifest.version, digest)
         self._link(entry)
         return entry

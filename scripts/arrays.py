@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from swapstream.models.arrays import Float64
 from swapstream.models.artifact import MAX_BYTES
 from swapstream.models.errors import InvalidSettings
+from swapstream.models.folders import write_whole
 
 
 def read_sample(path: str) -> Float64:
@@ -47,8 +49,9 @@ def write_parameters(path: str, parameters: Mapping[str, NDArray[Any]]) -> None:
     if Path(path).suffix != ".npz":
         raise InvalidSettings(f"parameters {path}: the file's name must end in .npz")
     entries: dict[str, Any] = dict(parameters)
+    written = io.BytesIO()
+    np.savez(written, **entries)
     try:
-        with open(path, "wb") as file:
-            np.savez(file, **entries)
+        write_whole(Path(path), written.getvalue())
     except OSError as error:
         raise InvalidSettings(f"parameters {path}: {error.strerror or error}") from error

@@ -9,6 +9,7 @@ import importlib.util
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,19 +38,29 @@ class OwnFit(msgspec.Struct, frozen=True):
         return hashlib.sha256(self.file.read_bytes()).hexdigest()
 
     def __call__(self, frame: pandas.DataFrame) -> Any:
-        """What it makes of a frame. Raises InvalidSettings in one line for what it raises, and for nothing."""
+        """What it makes of a frame; what it prints goes to stderr. Raises InvalidSettings in one line for what it raises, and for what
+        can be no model."""
         try:
-            made = self.function(frame)
+            with redirect_stdout(sys.stderr):
+                made = self.function(frame)
         except (Exception, SystemExit) as error:
             raise InvalidSettings(f"fit {self.name} raised {_told(error)}{self._where(error)}") from error
-        if made is None or isinstance(made, int | float | np.ndarray | pandas.DataFrame | dict | list | tuple):
-            raise InvalidSettings(f"fit {self.name} returned {type(made).__name__}; allowed is {ALLOWED}")
+        if not _may_be_a_model(made):
+            what = f"the class {made.__name__}" if isinstance(made, type) else type(made).__name__
+            raise InvalidSettings(f"fit {self.name} returned {what}; allowed is {ALLOWED}")
         return made
 
     def _where(self, error: BaseException) -> str:
         """The last line of the user's file on the way to an error."""
         lines = [entry.lineno for entry in traceback.extract_tb(error.__traceback__) if Path(entry.filename) == self.file]
         return f" ({self.file.name}, line {lines[-1]})" if lines else ""
+
+
+def _may_be_a_model(made: Any) -> bool:
+    """An instance of an estimator, a graph, its bytes or its file."""
+    if isinstance(made, type):
+        return False
+    return isinstance(made, bytes | str | Path) or hasattr(made, "get_params") or hasattr(made, "SerializeToString")
 
 
 def load_fit(name: str) -> OwnFit:

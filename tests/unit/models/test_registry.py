@@ -240,3 +240,23 @@ def test_a_remote_store_that_goes_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemoryFileSystem, "ls", failing(errno.ECONNRESET))
     with pytest.raises(Unavailable, match="store: memory://away/refs: "):
         every(store)
+
+
+@pytest.mark.parametrize("written", [0, 1])
+def test_a_remote_store_that_goes_away_half_way(monkeypatch: pytest.MonkeyPatch, written: int) -> None:
+    """Before the object is written, and between it and its name: there is no such version, and later there can be."""
+    store = Store("memory://half-way")
+    before = store.put(version(1))
+    real, left = MemoryFileSystem.pipe_file, iter([True] * written)
+
+    def ends(*arguments: Any, **more: Any) -> Any:
+        return real(*arguments, **more) if next(left, False) else failing(errno.ECONNRESET)()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(MemoryFileSystem, "pipe_file", ends)
+        with pytest.raises(Unavailable, match=rf"store: memory://half-way/{('objects', 'refs/demo/2')[written]}.*reset by peer$"):
+            store.put(version(2))
+    assert store.list() == (before,)
+    store.put(version(2))
+    assert store.get("demo").encode() == version(2).encode()
+    MemoryFileSystem.store.clear()

@@ -56,6 +56,13 @@ def wider(frame): return IsolationForest(n_estimators=2).fit(np.zeros((9, 7)))
 def clusters(frame): return DBSCAN().fit(frame[frame.attrs["features"]])
 def text(frame): return "no such file.onnx"
 def odd(frame): return object()
+def kind(frame): return IsolationForest
+def later(frame): yield forest(frame)
+def nonsense(frame): return b"nonsense"
+def elsewhere(frame): return IsolationForest(n_estimators=2).fit(np.zeros((9, 2)))
+def talks(frame):
+    print("fitting")
+    return forest(frame)
 def ends(frame): raise SystemExit(3)
 def fails(frame):
     deep = {}
@@ -150,6 +157,12 @@ def test_a_function_gets_a_frame_and_makes_a_model(folder: Path) -> None:
     assert (scorer(model).score(normal) > model.manifest.threshold).mean() <= 0.05
 
 
+def test_what_a_function_prints_is_none_of_the_rows(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    done = CliRunner().invoke(cli, ["train", "--fit", "fits.py:talks", *FILE, "--name", "m", "--json"], standalone_mode=False)
+    assert json.loads(done.stdout)["model"] == "m:1"
+    assert "fitting" in done.stderr
+
+
 def test_a_module_is_looked_for_here(folder: Path) -> None:
     assert train("--fit", "fits:classifier", *FILE, "--column", "1").manifest.lineage.metrics["recall"] >= 0
 
@@ -163,13 +176,17 @@ def test_a_graph_may_be_returned_as_a_file(folder: Path) -> None:
     ("nothing", InvalidSettings, "fit fits.py:nothing returned NoneType; allowed is a fitted scikit-learn estimator, or an ONNX graph"),
     ("number", InvalidSettings, "fit fits.py:number returned float"),
     ("scores", InvalidSettings, "fit fits.py:scores returned ndarray"),
-    ("fails", InvalidSettings, r"fit fits.py:fails raised KeyError: 'missing' \(fits.py, line 31\)"),
+    ("fails", InvalidSettings, r"fit fits.py:fails raised KeyError: 'missing' \(fits.py, line 38\)"),
     ("ends", InvalidSettings, r"fit fits.py:ends raised SystemExit: 3 \(fits.py, line"),
     ("unfitted", InvalidArtifact, "IsolationForest can't score the sample: This IsolationForest instance is not fitted yet"),
     ("wider", InvalidArtifact, "IsolationForest can't score the sample: X has 2 features, but IsolationForest is expecting 7"),
     ("clusters", InvalidArtifact, "DBSCAN does not score anomalies; supported are"),
     ("text", InvalidArtifact, "model no such file.onnx: no such file"),
-    ("odd", InvalidArtifact, "object does not score anomalies"),
+    ("odd", InvalidSettings, "fit fits.py:odd returned object; allowed is"),
+    ("kind", InvalidSettings, "fit fits.py:kind returned the class IsolationForest; allowed is a fitted"),
+    ("later", InvalidSettings, "fit fits.py:later returned generator"),
+    ("nonsense", InvalidArtifact, "graph of 8 bytes is not an ONNX model"),
+    ("elsewhere", InvalidArtifact, r"IsolationForest can't become an ONNX graph: as a graph row 0 scores -2\.98.*e-08, the estimator says"),
     ("absent", UnknownName, "fits.py has no function 'absent'; it has"),
 ])  # fmt: skip
 def test_what_a_fit_may_not_do_is_one_line_and_leaves_nothing(folder: Path, function: str, kind: Any, said: str) -> None:
