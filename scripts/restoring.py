@@ -37,11 +37,11 @@ def restore_of(environment: Environment, flink: JobOperator, found: Deployment, 
     shelf = Shelf(environment, found.name)
     if asked != "latest":
         uri = _called(environment, shelf, asked) or checkpoint_or_savepoint(asked)
-        return Restore(uri, _made(uri), shelf.at(uri))
+        return Restore(uri, made(uri), shelf.at(uri))
     jobs = (*found.earlier, *found.job_ids)
-    there = [Restore(path.as_uri(), _made(path.as_uri())) for path in retained(environment.checkpoints, jobs)]
+    there = [Restore(path.as_uri(), made(path.as_uri())) for path in retained(environment.checkpoints, jobs)]
     there += [Restore(saved.location, saved.taken / 1000, saved) for saved in shelf.every()]
-    there += [Restore(uri, made) for uri, made in _remembered(environment, flink, jobs)]
+    there += [Restore(uri, when) for uri, when in _remembered(environment, flink, jobs)]
     if not there:
         raise UnknownName(f"--from latest: no checkpoint or savepoint of {found.full_name} is known; "
                           "if there is one, name its directory or URI")  # fmt: skip
@@ -55,7 +55,8 @@ def _called(environment: Environment, shelf: Shelf, asked: str) -> str | None:
     return saved or (path.as_uri() if NAMED.fullmatch(asked) and is_complete(path) else None)
 
 
-def _made(uri: str) -> float | None:
+def made(uri: str) -> float | None:
+    """When a savepoint or checkpoint on this machine was complete, s since the epoch."""
     metadata = Path("/" + uri.removeprefix("file:").lstrip("/")) / "_metadata"
     return metadata.stat().st_mtime if uri.startswith("file:") and metadata.is_file() else None
 

@@ -13,9 +13,8 @@ Each step is written down before it acts, so that whoever is interrupted can run
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from typing import Any
 
 import msgspec
@@ -24,10 +23,8 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict, SwapstreamError
 from swapstream.operators.cut import Cut
 from swapstream.scripts.acknowledge import Ledger
-from swapstream.scripts.bounds import offsets_at
 from swapstream.scripts.compatibility import Intended, check
 from swapstream.scripts.controller import Controller
-from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.downtime import OutputTimes
 from swapstream.scripts.flink_cli import new_job_id
 from swapstream.scripts.flink_rest import ENDED
@@ -37,7 +34,6 @@ from swapstream.scripts.known import known_of
 from swapstream.scripts.lag import Lag
 from swapstream.scripts.new_job import NewJob
 from swapstream.scripts.publish import publish
-from swapstream.scripts.refusal import tell
 from swapstream.scripts.savepoint_files import Saved, Shelf, held_by, new_id
 from swapstream.scripts.settling import behind_now, settle
 from swapstream.scripts.steps import Steps
@@ -45,7 +41,8 @@ from swapstream.scripts.stopping import stop_with_savepoint
 from swapstream.scripts.submission import require_slots
 from swapstream.scripts.undoing import undo
 from swapstream.scripts.upgrade_order import UpgradeOrder
-from swapstream.scripts.upgrade_progress import Progress, ProgressFile
+from swapstream.scripts.upgrade_progress import Progress
+from swapstream.scripts.upgrading import UnderWay, begun, say_why, told
 
 STEPS = ("prepare", "stop", "start", "release", "confirm", "promote")
 SAVING_S = 600.0
@@ -54,13 +51,13 @@ SAVING_S = 600.0
 
 def savepoint_upgrade(order: UpgradeOrder, steps: Steps) -> dict[str, Any]:
     """Replace the job; returns what is to be told of it. Raises the reason why not, with the old job running."""
-    flink, deployments = job_operator(order.environment), Deployments(order.environment)
+    flink = job_operator(order.environment)
     with told(order, "upgrade refused"), steps.step("check") as step:
         intended = intend(order, "savepoint", flink)
         require_slots(flink, intended.after.parallelism, intended.before.parallelism)
         step.result = check(order.environment, intended, order.author)
         publish(order.environment, order.namespace, intended.parts, order.author)  # nothing runs it yet
-    upgrade = SavepointUpgrade(order, steps, flink, deployments, begun(order, intended))
+    upgrade = SavepointUpgrade(order, steps, flink, begun(order, intended, "savepoint", STEPS[0], new_job_id(), new_id(intended.found)))
     upgrade.write(intended)
     return upgrade.run(fresh=True)
 
@@ -69,48 +66,22 @@ def resume_savepoint(order: UpgradeOrder, steps: Steps, progress: Progress) -> d
     """Finish an upgrade that was interrupted, or its undoing."""
     if progress.step == "undo":
         return abort_savepoint(order, steps, progress)
-    flink, deployments = job_operator(order.environment), Deployments(order.environment)
-    return SavepointUpgrade(order, steps, flink, deployments, progress).run(fresh=False)
+    return SavepointUpgrade(order, steps, job_operator(order.environment), progress).run(fresh=False)
 
 
 def abort_savepoint(order: UpgradeOrder, steps: Steps, progress: Progress) -> dict[str, Any]:
     """Go back to the job before. Raises Conflict where the new one has put out something that stays."""
-    flink, deployments = job_operator(order.environment), Deployments(order.environment)
-    return {"mode": "savepoint", **undo(order, steps, flink, deployments, progress)}
+    return {"mode": "savepoint", **undo(order, steps, job_operator(order.environment), progress)}
 
 
-def begun(order: UpgradeOrder, intended: Intended) -> Progress:
-    """What is written down of an upgrade that begins."""
-    after, now, upgrade = intended.after, intended.known.in_force, intended.after.upgrade
-    assert upgrade is not None
-    return Progress(
-        order.namespace, order.deployment, "savepoint", STEPS[0], upgrade.plan, upgrade.epoch, now.plan, now.epoch, after.generation,
-        intended.before.generation, new_job_id(), intended.found.job_id, int(time.time() * 1000), new_id(intended.found),
-        who=order.author.who, why=order.author.why,
-    )  # fmt: skip
-
-
-@contextmanager
-def told(order: UpgradeOrder, what: str) -> Iterator[None]:
-    """What fails inside stands on the ledger as well."""
-    try:
-        yield
-    except SwapstreamError as error:
-        with suppress(ClusterError):  # the reason itself is what matters
-            tell(order.environment, order.namespace, order.deployment, order.author.who, f"{what}: {error}")
-        raise
-
-
-class SavepointUpgrade:
+class SavepointUpgrade(UnderWay):
     """One upgrade under way, from its beginning or from where it was interrupted."""
 
-    def __init__(self, order: UpgradeOrder, steps: Steps, flink: JobOperator, deployments: Deployments, progress: Progress) -> None:
-        self.order, self.steps, self.flink, self.deployments = order, steps, flink, deployments
-        self.environment, self.name = order.environment, order.deployment
-        self.file, self.progress = ProgressFile(deployments, order.deployment), progress
+    def __init__(self, order: UpgradeOrder, steps: Steps, flink: JobOperator, progress: Progress) -> None:
+        super().__init__(order, steps, flink, progress)
         self.first = STEPS.index(progress.step)
         self.shelf, self.output = Shelf(order.environment, order.deployment), OutputTimes(order.environment)
-        self.before = JobSpec.read(deployments.spec(self.name))
+        self.before = JobSpec.read(self.deployments.spec(self.name))
         self.behind: dict[int, Lag] = {}
         self.saved: Saved | None = None
         self.silent_since: Future[int | None] | None = None
@@ -147,18 +118,14 @@ class SavepointUpgrade:
         if self.progress.step == "promote":
             return
         reason = str(error) or type(error).__name__
-        with suppress(ClusterError):
-            tell(self.environment, self.order.namespace, self.name, self.order.author.who, f"upgrade given up: {reason}")
+        say_why(self.order, "upgrade given up", error)
         try:
-            undo(self.order, self.steps, self.flink, self.deployments, self.progress)
+            undo(self.order, self.steps, self.flink, self.progress)
         except Conflict as stays:
             raise ClusterError(f"{reason}; {stays}") from error
         except SwapstreamError as second:
-            raise ClusterError(f"{reason}; undoing the upgrade failed: {second}; run `swapstream upgrade {self.name} --abort`") from error
-
-    def _ledger(self) -> Ledger:
-        """From when the upgrade began: what shards said before an interruption counts."""
-        return Ledger(self.environment, offsets_at(self.environment, self.environment.topics.ledger.name, self.progress.started))
+            again = f"; run `swapstream upgrade {self.name} --abort`" if self.file.find() else ""
+            raise ClusterError(f"{reason}; undoing the upgrade failed: {second}{again}") from error
 
     # -- the steps
 
@@ -179,10 +146,6 @@ class SavepointUpgrade:
 
     def _todo(self, step: str) -> bool:
         return self.first <= STEPS.index(step)
-
-    def _at(self, step: str, **known: Any) -> None:
-        """Write down that this step is about to act."""
-        self.progress = self.file.save(self.progress.at(step, **known))
 
     def _new_job(self) -> NewJob:
         """As it is written down; promoted before an interruption, or half of it, it is the deployment's."""

@@ -15,38 +15,34 @@ import msgspec
 from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict
 from swapstream.operators.assignment import Upgrade
-from swapstream.scripts.acknowledge import Ledger
 from swapstream.scripts.checkpoints import newest_checkpoint, resumable, retained
 from swapstream.scripts.controller import Controller
-from swapstream.scripts.deployments import Deployment, Deployments
+from swapstream.scripts.deployments import Deployment
 from swapstream.scripts.flink_cli import end_clients, new_job_id
 from swapstream.scripts.flink_rest import ENDED
 from swapstream.scripts.history import next_epoch
 from swapstream.scripts.job_operator import JobOperator
 from swapstream.scripts.new_job import NewJob
+from swapstream.scripts.restoring import made
 from swapstream.scripts.savepoint_files import Shelf
-from swapstream.scripts.spans import offsets_at
+from swapstream.scripts.state_file import read_state
 from swapstream.scripts.steps import Steps
 from swapstream.scripts.stopping import let_finish
 from swapstream.scripts.submission import wait_until_running
 from swapstream.scripts.upgrade_order import UpgradeOrder
-from swapstream.scripts.upgrade_progress import Progress, ProgressFile
+from swapstream.scripts.upgrade_progress import Progress
+from swapstream.scripts.upgrading import UnderWay
 
 AWAY_S = 60.0
 
 
-def undo(order: UpgradeOrder, steps: Steps, flink: JobOperator, deployments: Deployments, progress: Progress) -> dict[str, Any]:
+def undo(order: UpgradeOrder, steps: Steps, flink: JobOperator, progress: Progress) -> dict[str, Any]:
     """Doing it once more finishes it. Raises Conflict where the new job has put out something that stays, ClusterError."""
-    return Undoing(order, steps, flink, deployments, progress).run()
+    return Undoing(order, steps, flink, progress).run()
 
 
-class Undoing:
+class Undoing(UnderWay):
     """One upgrade being undone."""
-
-    def __init__(self, order: UpgradeOrder, steps: Steps, flink: JobOperator, deployments: Deployments, progress: Progress) -> None:
-        self.order, self.steps, self.flink, self.deployments = order, steps, flink, deployments
-        self.environment, self.name, self.progress = order.environment, order.deployment, progress
-        self.file = ProgressFile(deployments, order.deployment)
 
     def run(self) -> dict[str, Any]:
         self._await_flink()
@@ -57,7 +53,7 @@ class Undoing:
             if self.flink.state(green.job_id) in (None, *ENDED):  # lost with its JobManager: nobody else starts it
                 self._go_on(green)
             raise self._too_late()
-        self.progress = self.file.save(self.progress.at("undo"))
+        self._at("undo")
         if green:
             with self.steps.step("end the new job"):
                 self._new_job(green).end()
@@ -109,7 +105,7 @@ class Undoing:
         self._new_job(green).tidy()
         with self.deployments.lock(self.name):
             self.deployments.save(green.with_job(job_id))
-            self.progress = self.file.save(self.progress.at("promote", job_id=job_id))
+            self._at("promote", job_id=job_id)
         self._run(green, job_id, self.deployments.spec(self.name, green=True), resumable(self.environment.checkpoints, green))
 
     # -- the old job
@@ -136,18 +132,37 @@ class Undoing:
             end_clients(found.job_id)
             if self.flink.state(found.job_id) not in (None, *ENDED):
                 return found
+        origin = self._origin(found)
+        self._require_whole(origin, found)
         with self.deployments.lock(self.name):
-            origin = self._origin(found)
             again = found.submitted(new_job_id(), origin)
             self.deployments.save(again)
         self._run(again, again.job_id, self.deployments.spec(self.name), origin)
         return again
 
     def _origin(self, found: Deployment) -> str | None:
-        """The savepoint; a job that was lost before it was complete goes on as the keeper would let it."""
-        whole = self.progress.savepoint or Shelf(self.environment, self.name).complete(self.progress.directory)
+        """The savepoint; a job that was lost before that was known goes on as the keeper would let it, or from there if it is newer."""
+        if self.progress.savepoint:
+            return self.progress.savepoint
         newest = newest_checkpoint(self.environment.checkpoints, found.job_ids)
-        return whole or (newest.as_uri() if newest else found.origin)
+        there = (Shelf(self.environment, self.name).complete(self.progress.directory), newest.as_uri() if newest else None)
+        return max(filter(None, there), key=lambda uri: made(uri) or 0.0, default=found.origin)
+
+    def _require_whole(self, origin: str | None, found: Deployment) -> None:
+        """Raises ClusterError where no job can go on from there: then the upgrade is over, and the deployment is stopped."""
+        if origin is None or not origin.startswith("file:"):
+            return
+        try:
+            read_state(origin, self.environment.topics.telemetry.name)
+        except ClusterError as error:
+            with self.deployments.lock(self.name):
+                self.deployments.save(found.stopped())
+            self.deployments.drop_green(self.name)
+            self.file.remove()
+            raise ClusterError(
+                f"{error}; neither job can go on from there, and {found.full_name} is stopped: `swapstream submit {found.job} --deployment "
+                f"{self.name} --from` another savepoint, or `--start committed` to begin without state where it ended"
+            ) from error
 
     def _run(self, record: Deployment, job_id: str, spec: Path, origin: str | None) -> None:
         bundle = Path(record.bundle) if record.bundle else None
@@ -171,10 +186,6 @@ class Undoing:
             assert cut is not None
             job.activated(ledger, range(told.partitions), cut, timeout)
         return f"job {found.job_id}, from {found.origin}, in epoch {cut.epoch}"
-
-    def _ledger(self) -> Ledger:
-        """From when the upgrade began: what shards said before an interruption counts."""
-        return Ledger(self.environment, offsets_at(self.environment, self.environment.topics.ledger.name, self.progress.started))
 
     def _told_again(self, controller: Controller) -> JobSpec:
         """What the old job was told, and that it begins with the next epoch."""

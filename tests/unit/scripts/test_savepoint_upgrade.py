@@ -3,6 +3,7 @@ whatever step."""
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict, SwapstreamError
 from swapstream.operators.cut import Cut
-from swapstream.scripts import kafka, new_job, savepoint_upgrade, undoing
+from swapstream.scripts import kafka, new_job, savepoint_upgrade, undoing, upgrading
 from swapstream.scripts.controller import Controller
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Environment
@@ -101,6 +102,10 @@ class World:
         (path / "_metadata").write_bytes(b"m")
         return "checkpointing"
 
+    def read_state(self, uri: str, telemetry: str) -> None:
+        if not Path(uri.removeprefix("file://")).is_dir():
+            raise ClusterError(f"{uri} can't be read as a savepoint or checkpoint")
+
     # -- what is done
 
     def order(self, timeout: float) -> UpgradeOrder:
@@ -179,10 +184,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(savepoint_upgrade, "settle", lambda *_: "0 records behind")
     monkeypatch.setattr(savepoint_upgrade.OutputTimes, "last", lambda _: 1_000)
     monkeypatch.setattr(savepoint_upgrade.OutputTimes, "first_after", lambda _, when: when + 2_500)
+    monkeypatch.setattr(undoing, "read_state", made.read_state)
     monkeypatch.setattr(new_job, "LOOK", 0.0)
     monkeypatch.setattr(undoing, "AWAY_S", 0.1)
-    for module in (savepoint_upgrade, undoing):
-        monkeypatch.setattr(module, "offsets_at", lambda *_: "earliest")
+    monkeypatch.setattr(upgrading, "offsets_at", lambda *_: "earliest")
     for module in (new_job, undoing):
         monkeypatch.setattr(module, "end_clients", lambda _: None)
     return made
@@ -356,6 +361,24 @@ def test_an_undoing_that_fails_says_both_reasons_and_what_to_run(world: World) -
     world.patch.setattr(FakeFlink, "run", real)
     assert world.again(abort=True)["undone"]
     world.is_undone()
+
+
+def test_where_the_savepoint_is_lost_no_command_is_named_that_would_not_help(world: World) -> None:
+    world.killed_at(NewJob, "announce", True)
+    real = savepoint_upgrade.stop_with_savepoint
+
+    def stop(*arguments: Any) -> str:
+        found = real(*arguments)
+        shutil.rmtree(found.removeprefix("file://"))
+        world.flink.refuses = "FileNotFoundException"
+        return found
+
+    world.patch.setattr(savepoint_upgrade, "stop_with_savepoint", stop)
+    with pytest.raises(ClusterError, match=r"can't be read .* neither job can go on from there, and prod.d is stopped: .* where it ended$"):
+        world.again()
+    [found] = world.deployments.every()
+    assert (found.desired, world.file.find()) == ("stopped", None)
+    assert "RUNNING" not in world.flink.known.values()
 
 
 def test_without_slots_it_is_refused(world: World) -> None:

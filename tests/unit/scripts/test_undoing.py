@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from swapstream.jobs.spec import JobSpec
-from swapstream.models.errors import Conflict
+from swapstream.models.errors import ClusterError, Conflict
+from swapstream.scripts import undoing
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.publish import Author
@@ -40,7 +41,7 @@ class World:
     def undo(self, progress: Progress) -> dict:
         self.file.save(progress)
         order = UpgradeOrder(self.environment, "pumps", Author("me"), timeout=5.0)
-        return undo(order, Steps("prod.pumps"), self.flink, self.deployments, progress)
+        return undo(order, Steps("prod.pumps"), self.flink, progress)
 
     def checkpoint(self, job: str, when_ms: int) -> Path:
         path = self.environment.checkpoints / job / "chk-3"
@@ -58,7 +59,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path) -> World:
+def world(tmp_path, monkeypatch) -> World:
+    monkeypatch.setattr(undoing, "read_state", lambda *_: None)
     return World(tmp_path)
 
 
@@ -114,6 +116,28 @@ def test_a_savepoint_that_nobody_wrote_down_is_found(world):
     world.flink.known = {"old": "FINISHED"}
     world.undo(BEGUN.at("stop", hands_off=True))
     assert world.flink.runs[-1][1] == path.as_uri()
+
+
+def test_a_checkpoint_that_is_newer_than_a_savepoint_that_nobody_wrote_down_counts(world):
+    """The job was saved, did not end all the same, went on, and was lost then."""
+    saved = world.environment.path / "savepoints" / "prod.pumps" / "s1" / "savepoint-old"
+    saved.mkdir(parents=True)
+    (saved / "_metadata").write_bytes(b"m")
+    os.utime(saved / "_metadata", (8, 8))
+    path = world.checkpoint("old", 9000)
+    world.undo(BEGUN.at("stop", hands_off=True))
+    assert world.flink.runs[-1][1] == path.as_uri()
+
+
+def test_where_the_savepoint_is_gone_the_upgrade_is_over_and_it_is_said_how_to_go_on(world, monkeypatch):
+    def read_state(uri: str, telemetry: str) -> None:
+        raise ClusterError(f"{uri} is not whole: shards is missing")
+
+    monkeypatch.setattr(undoing, "read_state", read_state)
+    world.flink.known = {"old": "FINISHED"}
+    with pytest.raises(ClusterError, match=r"savepoint-1 is not whole: shards is missing; neither job .* prod.pumps is stopped"):
+        world.undo(STOPPED)
+    assert (world.now.desired, world.flink.runs) == ("stopped", [])
 
 
 def test_what_a_checkpoint_of_the_new_job_has_committed_stays(world):
