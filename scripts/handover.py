@@ -14,7 +14,7 @@ cut map on `parameters` tells alone.
 from __future__ import annotations
 
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict, Rejected, SwapstreamError
 from swapstream.operators.cut import Cut
 from swapstream.scripts.acknowledge import Ledger
-from swapstream.scripts.bounds import offsets_at
 from swapstream.scripts.catching_up import CatchingUp
 from swapstream.scripts.compatibility import Intended, check, check_chains
 from swapstream.scripts.console import say
@@ -34,17 +33,16 @@ from swapstream.scripts.green import Green
 from swapstream.scripts.intending import intend
 from swapstream.scripts.job_operator import JobOperator, job_operator
 from swapstream.scripts.publish import publish, read_definitions
-from swapstream.scripts.refusal import tell
 from swapstream.scripts.retiring import Retirement
 from swapstream.scripts.savepoint_files import Shelf
-from swapstream.scripts.savepoint_upgrade import told
 from swapstream.scripts.savepoints import save
 from swapstream.scripts.steps import Steps
 from swapstream.scripts.submission import require_slots
 from swapstream.scripts.succeeding import Succession, blue_of
 from swapstream.scripts.transactions import abort_all
 from swapstream.scripts.upgrade_order import UpgradeOrder
-from swapstream.scripts.upgrade_progress import Progress, ProgressFile
+from swapstream.scripts.upgrade_progress import Progress
+from swapstream.scripts.upgrading import UnderWay, begun, say_why, told
 
 LOOK_AGAIN = 0.5
 STEPS = ("savepoint", "start", "catch up", "token", "retire", "promote")
@@ -59,7 +57,7 @@ def handover_upgrade(order: UpgradeOrder, steps: Steps) -> dict[str, Any]:
         require_slots(flink, intended.after.parallelism)
         check_chains(intended.known.plan(intended.known.in_force.plan), intended.plan)
         step.result = check(order.environment, intended, order.author)
-    handover = Handover(order, steps, flink, begun(order, intended))
+    handover = Handover(order, steps, flink, begun(order, intended, "handover", STEPS[0]))
     handover.write(intended)
     return handover.run()
 
@@ -87,24 +85,11 @@ def require_knowing(told: Path) -> None:
         raise Rejected(f"{told}: the job was submitted by an earlier release, whose jobs know no handovers: use --mode savepoint")
 
 
-def begun(order: UpgradeOrder, intended: Intended) -> Progress:
-    """What is written down of one that begins."""
-    after, now, upgrade = intended.after, intended.known.in_force, intended.after.upgrade
-    assert upgrade is not None
-    return Progress(
-        order.namespace, order.deployment, "handover", STEPS[0], upgrade.plan, upgrade.epoch, now.plan, now.epoch, after.generation,
-        intended.before.generation, "", intended.found.job_id, int(time.time() * 1000), who=order.author.who, why=order.author.why,
-    )  # fmt: skip
-
-
-class Handover:
+class Handover(UnderWay):
     """One under way, from its beginning or from where it was interrupted."""
 
     def __init__(self, order: UpgradeOrder, steps: Steps, flink: JobOperator, progress: Progress) -> None:
-        self.order, self.steps, self.flink, self.progress = order, steps, flink, progress
-        self.environment, self.name = order.environment, order.deployment
-        self.deployments = Deployments(order.environment)
-        self.file = ProgressFile(self.deployments, self.name)
+        super().__init__(order, steps, flink, progress)
         self.green = Green(flink, self.deployments, self.name)
         self.answered: dict[int, float] = {}
 
@@ -141,14 +126,6 @@ class Handover:
         return next((cut for cut in cuts if cut.successor == self.progress.generation), None)
 
     # -- up to the token
-
-    def _at(self, step: str, **known: Any) -> None:
-        """Write down that this step is about to act."""
-        self.progress = self.file.save(self.progress.at(step, **known))
-
-    def _ledger(self) -> Ledger:
-        """From when the upgrade began: what shards said before an interruption counts."""
-        return Ledger(self.environment, offsets_at(self.environment, self.environment.topics.ledger.name, self.progress.started))
 
     def _save(self) -> None:
         if self.progress.savepoint:
@@ -225,9 +202,7 @@ class Handover:
             if self.written():
                 say(f"{self.progress.full_name}: the tokens are written; {again} to finish")
                 return
-            with suppress(ClusterError):
-                reason = f"upgrade given up: {str(error) or type(error).__name__}"
-                tell(self.environment, self.order.namespace, self.name, self.order.author.who, reason)
+            say_why(self.order, "upgrade given up", error)
             self.undo()
         except SwapstreamError as second:
             raise ClusterError(f"{error}; undoing the upgrade failed: {second}; {again}, with --abort to undo it") from error

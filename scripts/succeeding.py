@@ -23,17 +23,15 @@ from swapstream.scripts.steps import Steps
 from swapstream.scripts.transactions import abort_all
 from swapstream.scripts.unanswered import described, unanswered
 from swapstream.scripts.upgrade_order import UpgradeOrder
-from swapstream.scripts.upgrade_progress import Progress, ProgressFile
+from swapstream.scripts.upgrade_progress import Progress
+from swapstream.scripts.upgrading import UnderWay
 
 
-class Succession:
+class Succession(UnderWay):
     """One under way. What it does may be done again, from wherever it was interrupted."""
 
     def __init__(self, order: UpgradeOrder, steps: Steps, flink: JobOperator, progress: Progress) -> None:
-        self.order, self.steps, self.flink, self.progress = order, steps, flink, progress
-        self.environment, self.name = order.environment, order.deployment
-        self.deployments = Deployments(order.environment)
-        self.file = ProgressFile(self.deployments, self.name)
+        super().__init__(order, steps, flink, progress)
         self.green = Green(flink, self.deployments, self.name)
         self.blue = blue_of(order, flink)
 
@@ -60,10 +58,6 @@ class Succession:
             step.result = f"nobody has answered {described(cut.topic, missing)}" if missing else "no record is missing"
         self._promote()
         return self._told(Retirement(cut)) | {"missing": missing}
-
-    def _at(self, step: str) -> None:
-        """Write down that this step is about to act."""
-        self.progress = self.file.save(self.progress.at(step))
 
     def _wake(self) -> None:
         """Blue's shards are asked something, since they speak when a record comes."""

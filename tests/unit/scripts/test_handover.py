@@ -12,7 +12,7 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict, Rejected
 from swapstream.models.numbers import numbers
 from swapstream.operators.token import HANDOVER, PREPARE, Token
-from swapstream.scripts import catching_up, handover, kafka, retiring, savepoints, succeeding
+from swapstream.scripts import catching_up, handover, kafka, retiring, savepoints, succeeding, upgrading
 from swapstream.scripts.controller import Controller
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Environment
@@ -145,7 +145,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(handover, "LOOK_AGAIN", 0.01)
     monkeypatch.setattr(savepoints, "FlinkRest", lambda _: made.flink.rest)
     monkeypatch.setattr(handover, "check", lambda *_: "it fits")
-    monkeypatch.setattr(handover, "offsets_at", lambda *_: "earliest")
+    monkeypatch.setattr(upgrading, "offsets_at", lambda *_: "earliest")
     monkeypatch.setattr(retiring, "uncommitted", lambda *_: [])
     monkeypatch.setattr(catching_up, "end_offsets", lambda *_: {})
     monkeypatch.setattr(catching_up, "lags", lambda *_: {})
