@@ -25,6 +25,7 @@ from swapstream.scripts.bounds import bounds
 from swapstream.scripts.console import say, show
 from swapstream.scripts.deployments import Deployment
 from swapstream.scripts.environment import Environment
+from swapstream.scripts.figure import blank, save
 from swapstream.scripts.flink_cli import FlinkCommandLine
 from swapstream.scripts.offsets import committed_offsets
 from swapstream.scripts.publish import author_of
@@ -150,12 +151,12 @@ def untouched(arena: Arena, job: str, before: dict[str, Any]) -> None:
 
 def draw(file: Path, rows: list[Row]) -> None:
     """Each run's rate."""
-    figure = report.blank(1)
+    figure = blank(1)
     panel = figure.subplots(1, 1)
     for row in rows:
         panel.plot([row.candidate] * len(row.rates), row.rates, "o")
     panel.set(ylabel="readings/s", ylim=0)
-    report.save(figure, file)
+    save(figure, file)
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def submitted(environment: Environment, plans: Plans) -> str:
     """Run the first plan, from the beginning of telemetry; returns its digest."""
     defaults = environment.job
     deployment = Deployment(defaults.namespace, NAME, "detect", defaults.parallelism)
-    submission = Submission(environment, deployment, None, load_plan_file(plans.files[0]).digests)
+    submission = Submission(environment, deployment, None, sorted(load_plan_file(plans.files[0]).digests))
     row = submission.submit(str(plans.files[0]), author_of(environment, "benchmark"), "earliest", defaults.delivery)
     return str(row["plan_digest"])
 
