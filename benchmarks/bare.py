@@ -4,7 +4,6 @@ Swapstream's own code and collector settings, and without any guarantee or outpu
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ from confluent_kafka import Consumer, TopicPartition
 from benchmarks.stages import Stages
 from swapstream.models.artifact import Artifact
 from swapstream.models.kinds import scorer
-from swapstream.operators.flink import YOUNG_COLLECTION
+from swapstream.operators.collector import calm
 
 PATIENCE_S = 30.0
 
@@ -42,9 +41,7 @@ def loop(job: Job) -> tuple[Any, ...]:
                          "isolation.level": "read_committed", "queued.max.messages.kbytes": 256 * 1024})
     consumer.assign([TopicPartition(job.source, partition, 0) for partition in job.stop])
     found, left = [], sum(job.stop.values())
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(YOUNG_COLLECTION, 20, 100)
+    calm()
     while left:
         messages = consumer.consume(min(job.batch, left), PATIENCE_S)
         if not messages:

@@ -6,7 +6,6 @@ Output: rows (topic, key, value); the ledger goes to a side output, since it mus
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -24,6 +23,7 @@ from pyflink.datastream.state import (
 from swapstream.models.errors import InvalidDefinition
 from swapstream.models.objects import Objects
 from swapstream.operators.assignment import Assignment
+from swapstream.operators.collector import calm
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.device_store import BASE
 from swapstream.operators.frame import RawFrame
@@ -40,7 +40,6 @@ ASKING_MS = 100
 """And one that has only an answer to give, for which no record waits."""
 LATER = 1_000_000
 """Partitions added after submit are keyed by LATER plus their number."""
-YOUNG_COLLECTION = 50_000
 
 
 def binary() -> TypeInformation:
@@ -126,10 +125,7 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self._measure(runtime_context.get_metrics_group())
         import onnxruntime  # noqa: F401 - now and here: with the first graph that is loaded, records would wait for it for half a second
 
-        # Measured: the collector costs up to half of the decoder's rate. What is loaded by now stays.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(YOUNG_COLLECTION, 20, 100)
+        calm()
 
     def process_broadcast_element(self, value: Row, ctx: Any) -> Iterator[Any]:
         self._restore_definitions(ctx)

@@ -26,8 +26,9 @@ from swapstream.operators.scores import ScoresFrame
 from swapstream.operators.scoring import Witness
 from swapstream.operators.shard import Shard
 from swapstream.operators.snapshots import Published
-from swapstream.operators.token import HANDOVER, PREPARE, Token, is_token
+from swapstream.operators.token import FIRST_BYTE, HANDOVER, PREPARE, Token, is_token
 
+TOKEN = FIRST_BYTE[0]
 AHEAD = 200_000
 """Offsets that the emitted side is read ahead: more than a frame spans, whose messages of several schemas overlap, and as far as
 a job goes back after a failure, so that repeats are compared."""
@@ -214,7 +215,8 @@ class Verification:
         at = [begin for begin in self._arrivals().values() if begin is not None]
         at += [one.about.offset + 1 for one in (*self._lives, *self._forks)]
         places = {int(place) for place in np.searchsorted(raw.offsets, at)}
-        for place in [place for place, payload in enumerate(raw.payloads) if is_token(payload)]:
+        # No function for it: this looks at every record.
+        for place in [place for place, payload in enumerate(raw.payloads) if payload and payload[0] == TOKEN]:
             payload = raw.payloads[place]
             if self._given_up(payload) is not None:
                 places |= {place, place + 1}

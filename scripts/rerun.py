@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, suppress
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ import numpy as np
 from swapstream.models.errors import InvalidDefinition, SwapstreamError, UnknownName
 from swapstream.models.objects import Objects
 from swapstream.operators.assignment import Assignment
+from swapstream.operators.collector import calmed
 from swapstream.operators.comparison import Tolerance
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.frame import RawFrame
@@ -40,7 +42,7 @@ FRAME = 4_096
 MARGIN_MS = 60_000
 """So much earlier than a snapshot what follows it may have been written: sinks don't wait for each other."""
 STRAGGLERS = 1.0
-"""Seconds in which all parts of a transaction become visible, after the first of them."""
+"""Seconds in which all parts of a transaction become visible, after one of them was at the end of its topic."""
 EVERYTHING = 2**62
 
 
@@ -137,8 +139,8 @@ class Rerun:
             known[partition].forks = self._taking_over(partition, one, known[partition].forks)
         firsts = {partition: min([one.first(self._start(partition)), *(fork.about.offset + 1 for fork in known[partition].forks)])
                   for partition, one in chosen.items()}
-        with progress() as bar:
-            task = bar.add_task(f"verifying {self.namespace}/{self.deployment}",
+        with calmed(), progress() as bar:
+            task = bar.add_task(f"running {self.namespace}/{self.deployment}",
                                 total=sum(max(0, one.span.last + 1 - firsts[partition]) for partition, one in chosen.items()))
             for partition, one in chosen.items():
                 self._say(partition, one)
@@ -213,6 +215,7 @@ class Rerun:
         )  # fmt: skip
         with ExitStack() as stack:
             emitted = {role: stack.enter_context(self._emitted(role, partition, one.written)) for role in COMPARED}
+            opened = time.monotonic()
             telemetry = stack.enter_context(
                 Reading(self.environment, self.topics["telemetry"], {partition: first}, {partition}, most=FRAME))
             for raw in frames(iter(telemetry.next, None), partition, one.span.last):
@@ -223,7 +226,7 @@ class Rerun:
             self._take(verification, emitted, EVERYTHING)
             if one.span.open:
                 verification.settle()
-                time.sleep(STRAGGLERS)
+                time.sleep(max(0.0, opened + STRAGGLERS - time.monotonic()))
                 for reading in emitted.values():
                     reading.extend()
                 self._take(verification, emitted, EVERYTHING)
@@ -251,18 +254,11 @@ class Rerun:
 
 def frames(records: Iterator[kafka.Record], partition: int, last: int) -> Iterator[RawFrame]:
     """Records up to offset `last`, as frames."""
-    waiting: list[kafka.Record] = []
-    for record in records:
-        if record.offset > last:
-            break
-        waiting.append(record)
-        if len(waiting) == FRAME:
-            yield frame_of(waiting, partition)
-            waiting = []
-    if waiting:
+    inside = takewhile(lambda record: record.offset <= last, records)
+    while waiting := list(islice(inside, FRAME)):
         yield frame_of(waiting, partition)
 
 
 def frame_of(records: list[kafka.Record], partition: int) -> RawFrame:
-    offsets, timestamps = (np.array(column, np.int64) for column in zip(*((r.offset, r.timestamp) for r in records), strict=True))
+    offsets, timestamps = (np.array(column, np.int64) for column in ([r.offset for r in records], [r.timestamp for r in records]))
     return RawFrame(partition, [r.value for r in records], offsets, timestamps, [r.key for r in records])
