@@ -20,7 +20,7 @@ from swapstream.operators.loaded_input import archive_of
 from swapstream.operators.scores import Archive
 from swapstream.operators.verification import Span
 from swapstream.scripts.beside import Beside
-from swapstream.scripts.computed import computed, remembered
+from swapstream.scripts.computed import Remembered, computed, remembered
 from swapstream.scripts.console import json_option, progress, say, show
 from swapstream.scripts.deployed_input import Deployed, input_in_force
 from swapstream.scripts.emitted import Emitted
@@ -104,6 +104,8 @@ class Export:
                     bar.advance(task, len(part.batch))
             if self.made is None:
                 raise UnknownName(f"no reading of schema {self.schema.name!r} lies in the span")
+            if kind == "features" and self.ends.end is None:
+                self._say_what_is_missing(spans)
             return writer.finish(self._about(kind, self.made))
 
     # -- where the features come from
@@ -157,6 +159,16 @@ class Export:
 
     def _owner(self, partition: int) -> Owner:
         return Owner(self.deployed.namespace, self.deployed.deployment, self.topic, partition, self.schema.name)
+
+    def _say_what_is_missing(self, spans: Mapping[int, Span]) -> None:
+        """Whether telemetry goes on where the archive ends: a job that is behind archives it later, a plan that scores never does."""
+        for partition, section in sections(self.environment, self.topic, None, None).items():
+            archived = self.slices.get(partition)
+            begin = int(archived[-1][-1]) + 1 if archived else max(spans[partition].first, section.beginning)
+            behind = msgspec.structs.replace(section, span=Span(begin, section.span.last))
+            batches = computed(self.environment, self.topic, partition, behind, self.deployed.given, Remembered(None, begin))
+            if batch := next(batches, None):
+                say(f"{self.topic}-{partition}: readings from offset {int(batch.offsets[0])} on are not archived, or not yet")
 
     # -- what is written
 

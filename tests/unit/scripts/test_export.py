@@ -131,6 +131,19 @@ def test_what_was_not_archived_is_computed(broker: Broker) -> None:
     assert found["score"].tolist() == emitted(past, "scores")["score"].tolist()
 
 
+@pytest.mark.parametrize(("plans", "options", "said"), [
+    ((ARCHIVING,), (), None),
+    ((DECOY, ARCHIVING), (), None),
+    ((ARCHIVING, SCORING), (), "telemetry-0: readings from offset {} on are not archived, or not yet"),
+    ((ARCHIVING, SCORING), ("--to", "7"), None),
+])  # fmt: skip
+def test_what_the_archive_has_not_is_said(broker: Broker, plans: Any, options: Any, said: str | None) -> None:
+    past = lived(*plans)
+    broker.live(past)
+    lines = [line for line in export(*options).stderr.splitlines() if "archived" in line]
+    assert lines == ([said.format(emitted(past, "scores")["offset"].iloc[0])] if said else [])
+
+
 def test_a_span_has_its_ends(broker: Broker) -> None:
     past = lived(ARCHIVING)
     broker.live(past)
