@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from swapstream.scripts.exports import read_about
 from tests.docs.markdown import ROOT, blocks, section
 from tests.docs.tour import BLOCKS, run, steps
 
+from .local import COMMAND
 from .support import Place, Stand, readings, wait_until
 
 pytestmark = [pytest.mark.cluster, pytest.mark.long]
@@ -87,3 +92,57 @@ def check_history(stand: Stand) -> None:
     assert rows["mill:1"]["to"] == rows["mill:2"]["from"]
     assert (rows["mill:1"]["anomalies"] > 0, rows["mill:2"]["parent"]) == (True, "mill:1")
     assert json.loads(stand.run("models", "show", "mill:2", "--json"))["lineage"]["settings"]["fit"] == "fits.py:fit"
+
+
+def test_training_goes_on_and_makes_challengers(cluster: Path, tmp_path: Path) -> None:
+    """On a clock, until Ctrl-C, each in the place of the one before; and on drift. The champion stays what it was."""
+    stand = Stand(cluster, tmp_path, "onward")
+    (tmp_path / "pump.yaml").write_text("fields: [temperature, pressure, flow, vibration]\ncodec: json\n")
+    simulate = ["simulate", "--schema", tmp_path / "pump.yaml", "--count", "6000", "--rate", "0", "--faults", "none"]
+    stand.run(*simulate, "--seed", "1", "--out", tmp_path / "healthy.parquet")
+    plan = stand.plan("plan", tmp_path / "pump.yaml", ["identity"], "onward:1")
+    stand.run("train", "zscore", tmp_path / "healthy.parquet", "--plan", plan, "--name", "onward")
+    stand.run("submit", "detect", "--plan", plan, "--start", "earliest")
+    stand.run(*simulate, "--seed", "1")
+    stand.settle()
+    topic = stand.environment.topics.telemetry.name
+    again = ["train", "zscore", "--topic", topic, "--deployment", stand.name, "--name", "onward"]
+    with going(stand, *again, "--last", "24h", "--every", "3s") as said:
+        wait_until(lambda: len(accepted(stand)) >= 2, 120, "two challengers are accepted", 1.0)
+    assert "not this time" not in said(), said()
+    count = len(accepted(stand))
+    shifted = pandas.read_parquet(tmp_path / "healthy.parquet").assign(temperature=lambda table: table["temperature"] + 500)
+    shifted.to_parquet(tmp_path / "shifted.parquet")
+    stand.run("feed", tmp_path / "shifted.parquet", "--schema", tmp_path / "pump.yaml")
+    stand.settle()
+    with going(stand, *again, "--on-drift") as said:
+        wait_until(lambda: len(accepted(stand)) > count, 120, "drift has made a challenger", 1.0)
+    assert "above 0.25" in said()
+    stand.run(*simulate, "--seed", "9")
+    stand.settle()
+    frames = stand.frames()
+    assert {role.model for frame in frames for role in frame.roles if role.role == "champion"} == {"onward:1"}
+    newest = max(frames, key=lambda frame: frame.provenance.epoch)
+    assert [(role.role, role.model) for role in newest.roles] == [("champion", "onward:1"), ("challenger", accepted(stand)[-1])]
+    lives = [row for row in stand.rows("models", "history", "onward") if row.get("role")]
+    assert {row["role"] for row in lives if row["model"] != "onward:1"} == {"challenger"}
+    stand.cancel()
+
+
+def accepted(stand: Stand) -> list[str]:
+    """Challengers that came into force."""
+    rows = [row for row in stand.messages("ledger") if row["event"] == "accepted"]
+    return [row["why"].split()[1].rstrip(",") for row in rows if row["why"].startswith("challenger ")]
+
+
+@contextmanager
+def going(stand: Stand, *arguments: str) -> Iterator[Callable[[], str]]:
+    """A command that goes on until it is interrupted, at the end; what it has said."""
+    words = stand.directory / "words"
+    with words.open("w") as file:
+        process = subprocess.Popen([COMMAND, "--env", str(stand.path), *arguments], stdout=file, stderr=subprocess.STDOUT)
+    try:
+        yield words.read_text
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, words.read_text()
