@@ -149,6 +149,11 @@ class Stand:
         scored = (place for frame in self.frames() for place in places(frame))
         return Counter(scored) + Counter((letter.partition, letter.offset) for letter in self.dead_letters())
 
+    def goes_on(self, records: int, why: str = "") -> None:
+        """Return when so many more are scored."""
+        start = self.ends(self.environment.topics.scores.name)
+        wait_until(lambda: sum(map(len, self.frames(start))) > records, 240, f"{records} more records are scored {why}".rstrip())
+
     def settle(self, seconds: float = 60.0) -> Counter[Place]:
         """Wait until every reading is answered, and then for what would come twice; returns `answers`."""
         wanted = set(readings(self.telemetry()))

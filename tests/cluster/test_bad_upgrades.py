@@ -20,9 +20,9 @@ from swapstream.scripts.upgrade_progress import ProgressFile
 
 from .demo import PATH, SCHEMA, messages
 from .handing_over import Upgrading
-from .killing import once_each, scored
+from .killing import once_each
 from .local import COMMAND
-from .support import Stand, flowing, wait_until
+from .support import Stand, flowing
 
 pytestmark = pytest.mark.cluster
 
@@ -117,8 +117,7 @@ class Run:
         assert ProgressFile(deployments, self.stand.name).find() is None
         assert deployments.find(self.stand.name, green=True) is None
         assert self.record.generation == before.generation
-        there = scored(self.stand)
-        wait_until(lambda: scored(self.stand) > there + RATE, 120, "records are scored")
+        self.stand.goes_on(RATE)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +126,7 @@ def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
     stand = Stand(cluster, tmp_path_factory.mktemp("bad-upgrades"), "bad-upgrades")
     found = Run(stand)
     with flowing(stand, messages(bad=False), RATE) as enough:
-        wait_until(lambda: scored(stand) > RATE, 120, "records are scored")
+        stand.goes_on(RATE)
         yield found
         enough.set()
     once_each(stand)

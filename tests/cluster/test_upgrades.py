@@ -21,13 +21,13 @@ from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.upgrade_progress import ProgressFile
 
 from .demo import FEATURES, PATH, messages, smoothed
-from .killing import VICTIMS, once_each, scored
+from .killing import VICTIMS, once_each
 from .local import COMMAND
 from .support import Stand, flowing, wait_until
 
 pytestmark = pytest.mark.cluster
 
-RATE = 2000
+LOAD, RATE = 2000, 500
 STEPS = ("prepare", "stop", "start", "release", "confirm")
 
 
@@ -81,11 +81,10 @@ def stand(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[U
 
 
 def test_under_load_every_record_is_answered_once_and_the_downtime_is_told(stand: Upgraded) -> None:
-    with flowing(stand, messages(), RATE) as enough:
-        wait_until(lambda: scored(stand) > RATE, 120, "records are scored")
+    with flowing(stand, messages(), LOAD) as enough:
+        stand.goes_on(LOAD)
         told = stand.upgrade("--mode", "savepoint", "--plan", stand.next_plan(), "--parallelism", "3", "--frame-ms", "50")
-        after = scored(stand)
-        wait_until(lambda: scored(stand) > after + 2 * RATE, 120, "records are scored again")
+        stand.goes_on(2 * LOAD)
         enough.set()
     once_each(stand)
     assert (told["generation"], told["parallelism"], told["epoch"]) == (1, 3, 1)
@@ -103,8 +102,7 @@ def test_a_command_that_is_killed_is_finished_by_running_it_again(stand: Upgrade
         stand.kill_at("start", "--mode", "savepoint", "--plan", stand.next_plan())
         said = stand.run("cancel", stand.name, code=4)
         told = stand.upgrade()
-        after = scored(stand)
-        wait_until(lambda: scored(stand) > after + RATE, 120, "records are scored again")
+        stand.goes_on(RATE)
         enough.set()
     assert said == ""
     once_each(stand)
@@ -139,8 +137,7 @@ def test_a_command_that_is_killed_at_any_step_is_finished_or_undone(stand: Upgra
             stand.plans.append(stand.plans[-2])
         else:
             stand.upgrade()
-        after = scored(stand)
-        wait_until(lambda: scored(stand) > after + RATE, 120, "records are scored again")
+        stand.goes_on(RATE)
         enough.set()
     once_each(stand)
     early = step in ("prepare", "stop", "start")
@@ -154,7 +151,7 @@ def test_what_was_released_is_taken_back_while_nothing_of_it_is_committed(cluste
     """Checkpoints are so rare that none comes between the release and the abort."""
     stand = Upgraded(cluster, tmp_path, f"rare-{step}", checkpoint_ms=40_000)
     with flowing(stand, messages(), RATE) as enough:
-        wait_until(lambda: scored(stand) > RATE, 120, "records are scored")
+        stand.goes_on(RATE)
         stand.kill_at(step, "--mode", "savepoint", "--plan", stand.next_plan())
         told = stand.upgrade("--abort")
         enough.set()
@@ -194,7 +191,6 @@ def test_whatever_is_killed_at_any_step_every_record_is_answered_once(stand: Upg
         if done.returncode:
             stand.plans.append(stand.plans[-2])
         time.sleep(1)
-        after = scored(stand)
-        wait_until(lambda: scored(stand) > after + RATE, 240, f"records are scored again: {done.stderr}")
+        stand.goes_on(RATE, done.stderr)
         enough.set()
     once_each(stand)
