@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -54,10 +55,10 @@ def statements(shell: str) -> Iterator[str]:
 
 
 def command_line(statement: str) -> list[str] | None:
-    """The arguments of a `swapstream …` or `./scripts/demo …` statement; None for another one."""
+    """The arguments of a `swapstream …` or `./scripts/demo …` statement, up to where its output goes; None for another one."""
     if not statement.startswith(("swapstream ", "./scripts/demo")):
         return None
-    words = shlex.split(statement, comments=True)
+    words = [*takewhile(lambda word: word not in (">", "|"), shlex.split(statement, comments=True))]
     return words[1:] if words[0] == "swapstream" else ["demo", *words[1:]]
 
 
