@@ -14,46 +14,24 @@ from swapstream.models.numbers import numbers
 from swapstream.operators.token import HANDOVER, PREPARE, Token
 from swapstream.scripts import catching_up, handover, kafka, retiring, savepoints, succeeding, upgrading
 from swapstream.scripts.controller import Controller
-from swapstream.scripts.deployments import Deployment, Deployments
-from swapstream.scripts.environment import Environment
+from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.green import Green
 from swapstream.scripts.handover import Handover, abort_handover, handover_upgrade, resume_handover
-from swapstream.scripts.publish import Author, Part, publish, read_definitions
+from swapstream.scripts.publish import read_definitions
 from swapstream.scripts.savepoint_files import Shelf
 from swapstream.scripts.steps import Steps
 from swapstream.scripts.succeeding import Succession
 from swapstream.scripts.updates import Updater
-from swapstream.scripts.upgrade_order import UpgradeOrder
-from swapstream.scripts.upgrade_progress import ProgressFile
+from tests.support.deployed import ME, OTHER, PLAN, SHARDS, Deployed, Killed
 from tests.support.flink import FakeFlink
-from tests.support.shards import deployable
-from tests.support.topics import Topics
-
-ME = Author("me")
-PLAN, OTHER = deployable("d", champion="a:1"), deployable("d", champion="b:1")
-SHARDS = (0, 1)
 
 
-class Killed(BaseException):
-    """-9: nobody cleans up."""
-
-
-class World:
-    """A deployment of generation 1 that runs as Flink job "old". Shards answer on the ledger as soon as tokens are written."""
+class World(Deployed):
+    """Its shards answer on the ledger as soon as tokens are written."""
 
     def __init__(self, directory: Path, patch: pytest.MonkeyPatch) -> None:
-        self.patch, self.topics, self.flink = patch, Topics(patch), FakeFlink()
-        self.environment = Environment(directory=str(directory))
-        self.deployments = Deployments(self.environment)
-        self.file = ProgressFile(self.deployments, "d")
+        super().__init__(directory, patch)
         self.answer, self.retires, self.attempt = "prepared", True, 0
-        self.flink.known["old"] = "RUNNING"
-        for one in (PLAN, OTHER):
-            publish(self.environment, "prod", [Part(*definition) for definition in one.definitions()], ME)
-        self.deployments.save(Deployment("prod", "d", "detect", 2, generation=1, generations=1).submitted("old"))
-        topics = {role: topic.name for role, topic in self.environment.topics.by_role().items()}
-        told = JobSpec("detect", "prod", "d", PLAN.digest, 0, "b:1", topics, 2, dict.fromkeys(SHARDS, 0), generation=1)
-        told.write(self.deployments.spec("d"))
         self.topics.committed = self.shards_answer
 
     def shards_answer(self, written: list[tuple[str, kafka.Record]]) -> None:
@@ -68,15 +46,11 @@ class World:
                     self.say("retired", record, token, token.predecessor, job="old", attempt=self.attempt)
 
     def say(self, event: str, record: kafka.Record, token: Token, generation: int, **more: Any) -> None:
-        row = {"namespace": "prod", "deployment": "d", "event": event, "partition": record.partition, "offset": record.offset,
-               "epoch": token.epoch, "plan": token.plan, "generation": generation, "reason": "golden", **more}  # fmt: skip
         if event:
-            self.topics.send(self.environment.topics.ledger.name, b"", msgspec.json.encode(row))
+            self.tell(event, record.partition, generation, offset=record.offset, epoch=token.epoch, plan=token.plan,
+                      reason="golden", **more)  # fmt: skip
 
     # -- what is done
-
-    def order(self, timeout: float = 5.0) -> UpgradeOrder:
-        return UpgradeOrder(self.environment, "d", ME, timeout=timeout)
 
     def begin(self, timeout: float = 5.0) -> dict[str, Any]:
         return handover_upgrade(self.order(timeout), Steps("prod.d"))
@@ -88,19 +62,7 @@ class World:
 
     def killed_at(self, owner: Any, method: str, behind: bool) -> None:
         """The command is killed where this is called first, or when it returns."""
-        real = getattr(owner, method)
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            self.patch.setattr(owner, method, real)
-            if behind:
-                real(*arguments, **named)
-            raise Killed
-
-        self.patch.setattr(owner, method, call)
-        with self.patch.context() as patch:
-            patch.setattr(Handover, "_give_up", lambda *_: None)
-            with pytest.raises(Killed):
-                self.begin()
+        self.kill(owner, method, behind, self.begin, (Handover, "_give_up"))
 
     def swap(self) -> None:
         with Controller(self.environment, "prod", "d", ME) as controller:

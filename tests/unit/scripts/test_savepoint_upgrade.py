@@ -17,44 +17,24 @@ from swapstream.operators.cut import Cut
 from swapstream.scripts import kafka, new_job, savepoint_upgrade, undoing, upgrading
 from swapstream.scripts.controller import Controller
 from swapstream.scripts.deployments import Deployment, Deployments
-from swapstream.scripts.environment import Environment
 from swapstream.scripts.new_job import NewJob
-from swapstream.scripts.publish import Author, Part, publish, read_definitions
+from swapstream.scripts.publish import read_definitions
 from swapstream.scripts.savepoint_files import Shelf
 from swapstream.scripts.savepoint_upgrade import SavepointUpgrade, abort_savepoint, resume_savepoint
 from swapstream.scripts.steps import Steps
 from swapstream.scripts.undoing import Undoing
-from swapstream.scripts.upgrade_order import Settings, UpgradeOrder
+from swapstream.scripts.upgrade_order import Settings
 from swapstream.scripts.upgrade_progress import ProgressFile
+from tests.support.deployed import ME, OTHER, PLAN, SHARDS, Deployed
 from tests.support.flink import FakeFlink
-from tests.support.shards import deployable
-from tests.support.topics import Topics
-
-ME = Author("me")
-PLAN, OTHER = deployable("d", champion="a:1"), deployable("d", champion="b:1")
-SHARDS = (0, 1)
 
 
-class Killed(BaseException):
-    """-9: nobody cleans up."""
-
-
-class World:
-    """A deployment of generation 1 that runs as Flink job "old". Shards say on the ledger what real ones would."""
+class World(Deployed):
+    """Its shards say on the ledger what real ones would."""
 
     def __init__(self, directory: Path, patch: pytest.MonkeyPatch) -> None:
-        self.patch, self.topics, self.flink = patch, Topics(patch), FakeFlink()
-        self.environment = Environment(directory=str(directory))
-        self.deployments, self.shelf = Deployments(self.environment), Shelf(self.environment, "d")
-        self.file = ProgressFile(self.deployments, "d")
-        self.silent = False
-        self.flink.known["old"] = "RUNNING"
-        for one in (PLAN, OTHER):
-            publish(self.environment, "prod", [Part(*definition) for definition in one.definitions()], ME)
-        self.deployments.save(Deployment("prod", "d", "detect", 2, generation=1, generations=1).submitted("old"))
-        topics = {role: topic.name for role, topic in self.environment.topics.by_role().items()}
-        told = JobSpec("detect", "prod", "d", PLAN.digest, 0, "b:1", topics, 2, dict.fromkeys(SHARDS, 0), generation=1)
-        told.write(self.deployments.spec("d"))
+        super().__init__(directory, patch)
+        self.shelf, self.silent = Shelf(self.environment, "d"), False
         self.told: dict[str, JobSpec] = {}
         self.topics.committed = self.released
         self.flink.takes, self.flink.rest.stop = self.takes, self.stop  # type: ignore[method-assign]
@@ -84,9 +64,7 @@ class World:
 
     def say(self, event: str, told: JobSpec, epoch: int = 0) -> None:
         for partition in () if self.silent else SHARDS:
-            row = {"namespace": "prod", "deployment": "d", "event": event, "partition": partition, "generation": told.generation,
-                   "epoch": epoch}  # fmt: skip
-            self.topics.send(self.environment.topics.ledger.name, b"", msgspec.json.encode(row))
+            self.tell(event, partition, told.generation, epoch=epoch)
 
     def stop(self, job_id: str, directory: str | None = None, form: str = "CANONICAL") -> str:
         place = Path((directory or "").removeprefix("file://")) / "savepoint-1"
@@ -108,9 +86,6 @@ class World:
 
     # -- what is done
 
-    def order(self, timeout: float) -> UpgradeOrder:
-        return UpgradeOrder(self.environment, "d", ME, timeout=timeout)
-
     def begin(self, timeout: float = 5.0) -> dict[str, Any]:
         return savepoint_upgrade.savepoint_upgrade(self.order(timeout), Steps("prod.d"))
 
@@ -121,19 +96,7 @@ class World:
 
     def killed_at(self, owner: Any, method: str, behind: bool, act: Callable[[], Any] | None = None) -> None:
         """The command is killed where this is called first, or when it returns."""
-        real = getattr(owner, method)
-
-        def call(*arguments: Any, **named: Any) -> Any:
-            self.patch.setattr(owner, method, real)
-            if behind:
-                real(*arguments, **named)
-            raise Killed
-
-        self.patch.setattr(owner, method, call)
-        with self.patch.context() as patch:
-            patch.setattr(SavepointUpgrade, "_undo", lambda *_: None)
-            with pytest.raises(Killed):
-                (act or self.begin)()
+        self.kill(owner, method, behind, act or self.begin, (SavepointUpgrade, "_undo"))
 
     # -- what is so
 
