@@ -67,6 +67,12 @@ class Pipelines:
         future = self._loaded.get(digest)
         return future is not None and future.done() and not isinstance(future.exception(), Unavailable)
 
+    @property
+    def away(self) -> list[str]:
+        """What stores did not give, when they were last asked."""
+        tried = [self._loaded[digest] for digest in self._away if digest in self._loaded]
+        return [str(error) for future in tried if future.done() and (error := future.exception())]
+
     def get(self, digest: str) -> Pipeline:
         """The pipeline of a plan, loaded now if nobody asked before.
 

@@ -13,7 +13,9 @@ import msgspec
 
 from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict
+from swapstream.models.objects import Objects
 from swapstream.operators.cut import Cut
+from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.plan_file import load_plan_file
 from swapstream.operators.token import is_token
 from swapstream.scripts.answers_file import write_answers
@@ -23,7 +25,7 @@ from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.flink_rest import ENDED
 from swapstream.scripts.job import cancel
 from swapstream.scripts.offsets import committed_offsets
-from swapstream.scripts.publish import Author, author_of, publish_plan
+from swapstream.scripts.publish import Author, author_of, publish_plan, read_definitions
 from swapstream.scripts.reading import Reading
 from swapstream.scripts.spans import Section, place_of, span_options, warm_up_option, whole_sections
 from swapstream.scripts.specification import first_spec
@@ -87,6 +89,12 @@ def remove_topics(own: Environment) -> None:
         client.delete_topics([getattr(own.topics, role).name for role in OUTPUT])
 
 
+def require_models(environment: Environment, namespace: str, plan: str) -> None:
+    """Shards hold while they wait for what a plan needs: raises Unavailable where a store, asked from here, does not give it either."""
+    objects = Objects(str(environment.store), environment.models.allowed)
+    Pipelines(read_definitions(environment), namespace, objects).get(plan)
+
+
 class Backfill(Submission):
     """A span about to be answered. `environment`: with topics of its own. Methods raise SwapstreamError."""
 
@@ -142,9 +150,12 @@ class Backfill(Submission):
                 if now > done:
                     done, since = now, time.monotonic()
                 # Offsets have holes: the last ones may be no records, and never be read.
-                if (now == sum(todo.values()) or time.monotonic() - since > STILL) and not self._unanswered(todo):
+                still = time.monotonic() - since > STILL
+                if (still or now == sum(todo.values())) and not self._unanswered(todo):
                     bar.update(task, completed=sum(todo.values()))
                     return
+                if still:
+                    require_models(self.environment, self.deployment.namespace, told.plan)
                 time.sleep(LOOK)
 
     def _look(self) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from swapstream.models.errors import InvalidSettings, UnknownName
+from swapstream.models.errors import InvalidSettings, Unavailable, UnknownName
 from swapstream.operators.comparison import Divergence
 from swapstream.operators.retelling import Retelling
 from swapstream.operators.verification import Memory
@@ -26,7 +26,7 @@ from swapstream.scripts.console import json_option, out, say, show
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.plot import draw_replay
 from swapstream.scripts.rerun import Rerun
-from swapstream.scripts.spans import only, place_of, sections, span_options
+from swapstream.scripts.spans import place_of, span_options, whole_sections
 from swapstream.scripts.submitted import the_deployment
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def replay(
       answered, and as "divergences" where what came out of production was something else, the first of each partition. With `until` there
       is "state", of each device in the frame: what was remembered of it behind that offset, by schema and column.
 
-    Raises UnknownName, InvalidSettings, ClusterError.
+    Raises UnknownName, InvalidSettings, Unavailable, ClusterError.
     """
     there = environment if isinstance(environment, Environment) else load_environment(environment)
     start, end = span(start, end, until)
@@ -106,12 +106,14 @@ def replayed(
     """Run a span of telemetry again as the deployment did, without Flink, from the nearest published state before it.
 
     `start`, `end`: offsets in each partition, or times; both included. `device`: only its readings are kept, though all are run.
-    Raises UnknownName, InvalidSettings, ClusterError.
+    Raises UnknownName, InvalidSettings, ClusterError; Unavailable where a store does not give what is needed.
     """
     name, topic = the_deployment(environment, deployment), environment.topics.telemetry.name
-    wanted = only(sections(environment, topic, _place(start), _place(end)), topic, partitions)
+    wanted = whole_sections(environment, topic, _place(start), _place(end), partitions)
     told = Retelling({partition: section.span.first for partition, section in wanted.items()}, device)
     runs = list(Rerun(environment, namespace or environment.job.namespace, name, witness=told).run(wanted, start is None))
+    if stuck := [run.stuck for run in runs if run.stuck]:
+        raise Unavailable(stuck[0])
     divergences = [run.verified.first for run in runs if run.verified.first]
     return Replayed(table_of(told), divergences, {run.verified.partition: run.memory for run in runs})
 

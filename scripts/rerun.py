@@ -48,12 +48,13 @@ EVERYTHING = 2**62
 
 class Run(msgspec.Struct, frozen=True):
     """What was found in a partition; `state`: the offset behind which the state was known, None: it began without any. `memory`: what is
-    known of a device behind the last record."""
+    known of a device behind the last record. `stuck`: why not all of it could be run, "" where it was."""
 
     span: Span
     state: int | None
     verified: Verified
     memory: Memory
+    stuck: str = ""
 
 
 class Beginning(NamedTuple):
@@ -145,7 +146,7 @@ class Rerun:
             for partition, one in chosen.items():
                 self._say(partition, one)
                 verified, memory = self._partition(partition, one, known[partition], firsts[partition], lambda n: bar.advance(task, n))
-                yield Run(one.span, one.state.about.offset if one.state else None, verified, memory)
+                yield Run(one.span, one.state.about.offset if one.state else None, verified, memory, self._stuck(verified))
 
     # -- where to begin
 
@@ -201,6 +202,12 @@ class Rerun:
                         return where.plan_digest
         raise UnknownName(f"{self.namespace}/{self.deployment} was not submitted from here, and has put out nothing of "
                           f"{self.topics['telemetry']}-{partition}")
+
+    def _stuck(self, verified: Verified) -> str:
+        if verified.held is None:
+            return ""
+        why = "; ".join(self._pipelines.away) or "`parameters` does not say enough"
+        return f"{self.topics['telemetry']}-{verified.partition}: what begins at offset {verified.held} can't be run again: {why}"
 
     # -- one partition
 

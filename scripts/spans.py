@@ -80,13 +80,15 @@ def only(found: Mapping[int, Section], topic: str, partitions: Collection[int]) 
     return {partition: section for partition, section in found.items() if not partitions or partition in partitions}
 
 
-def whole_sections(environment: Environment, topic: str, start: Place | None, end: Place | None) -> dict[int, Section]:
-    """The same. Raises InvalidSettings where retention has deleted some of the records.
+def whole_sections(
+    environment: Environment, topic: str, start: Place | None, end: Place | None, partitions: Collection[int] = ()
+) -> dict[int, Section]:
+    """The same, of some partitions. Raises InvalidSettings where retention has deleted some of the records; UnknownName.
 
     A time that lies before the first record which is left is refused as well, where others were there before it: nobody can tell
     whether these were wanted.
     """
-    found = sections(environment, topic, start, end)
+    found = only(sections(environment, topic, start, end), topic, partitions)
     gone = {}
     for partition, section in found.items():
         before = start < section.beginning if isinstance(start, int) else 0 < section.beginning >= section.span.first

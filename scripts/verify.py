@@ -13,7 +13,7 @@ from swapstream.operators.verification import Span, Verified
 from swapstream.scripts.console import json_option, out, say, show
 from swapstream.scripts.environment import Delivery, load_environment
 from swapstream.scripts.rerun import Rerun
-from swapstream.scripts.spans import only, place_of, sections, span_options
+from swapstream.scripts.spans import place_of, span_options, whole_sections
 from swapstream.scripts.submitted import the_deployment
 
 COUNTS = ("scores", "features", "anomalies", "dead_letters", "equal", "within tolerance", "repeats", "unanswered",
@@ -44,10 +44,13 @@ def verify_command(ctx: click.Context, deployment: str | None, namespace: str | 
     rerun = Rerun(environment, namespace or environment.job.namespace, the_deployment(environment, deployment),
                     delivery, tolerance)
     topic = environment.topics.telemetry.name
-    wanted = only(sections(environment, topic, place_of(start), place_of(end)), topic, partitions)
+    wanted = whole_sections(environment, topic, place_of(start), place_of(end), partitions)
     found = list(rerun.run(wanted, start is None))
     rows = [row_of(run.span, run.state, run.verified) for run in found]
     show(rows, COLUMNS, as_json, f"{rerun.namespace}/{rerun.deployment}")
+    for run in found:
+        if run.stuck:
+            say(run.stuck)
     diverging = [run.verified.first for run in found if run.verified.first]
     if diverging and not as_json:
         out.print(both_sides(diverging[0]))

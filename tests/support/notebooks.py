@@ -21,6 +21,8 @@ def executed(notebook: Path, directory: Path, **variables: str) -> Any:
     copy = directory / notebook.name
     copy.write_bytes(notebook.read_bytes())
     folders = {name: str(directory / "jupyter" / folder) for name, folder in FOLDERS.items()}
+    for folder in folders.values():
+        Path(folder).mkdir(parents=True)
     command = [sys.executable, "-m", "jupyter", "execute", "--inplace", f"--timeout={SECONDS}", str(copy)]
     done = subprocess.run(command, env={**os.environ, **folders, **variables}, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, f"{notebook.name}: {done.stderr}"

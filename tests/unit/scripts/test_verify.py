@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from swapstream.jobs.spec import JobSpec
-from swapstream.models.errors import InvalidSettings, UnknownName
+from swapstream.models import objects
+from swapstream.models.errors import InvalidSettings, Unavailable, UnknownName
 from swapstream.operators.scores import ScoresFrame, decode_scores
 from swapstream.operators.verification import Span
-from swapstream.scripts import kafka, replay, rerun, verify
+from swapstream.scripts import kafka, replay, rerun, spans
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.main import cli
@@ -23,7 +25,7 @@ from swapstream.scripts.rerun import frames
 from swapstream.scripts.snapshots import known_of
 from swapstream.scripts.spans import Section, place_of, span_of
 from tests.support.past import Past, falsified
-from tests.support.shards import DEPLOYMENT, EWM, NAMESPACE, TOPIC, deployable
+from tests.support.shards import DEPLOYMENT, EWM, NAMESPACE, TOPIC, Parameters, deployable
 
 ONE = deployable("one", extractor=EWM, champion="b:1", challengers=("c:1",))
 TWO = deployable("two", extractor=EWM, champion="d:1")
@@ -39,13 +41,14 @@ class Log:
         self.monkeypatch = monkeypatch
         self.beginning = 0
         self.opened: dict[str, Any] = {}
+        self.resolved: int | None = None
+        self.others: dict[int, Section] = {}
         monkeypatch.setattr(rerun, "Reading", self.reading)
         monkeypatch.setattr(rerun, "STRAGGLERS", 0.0)
         monkeypatch.setattr(kafka, "read_to_end", lambda environment, topic, *_: iter(self.records(topic)))
         monkeypatch.setattr(kafka, "partition_count", lambda *_: 1)
         monkeypatch.setattr(rerun, "offsets_at", lambda environment, topic, ms: {0: self.offset_at(topic, ms)})
-        for module in (verify, replay):
-            monkeypatch.setattr(module, "sections", self.sections)
+        monkeypatch.setattr(spans, "sections", self.sections)
 
     def records(self, topic: str) -> list[kafka.Record]:
         if topic == TOPIC:
@@ -64,7 +67,8 @@ class Log:
         return InMemory([record for record in self.records(topic) if record.offset >= first])
 
     def sections(self, environment: Any, topic: str, start: Any, end: Any) -> dict[int, Section]:
-        return {0: Section(span_of(self.beginning, self.past.end, start, end), self.beginning)}
+        begin = start if self.resolved is None else self.resolved
+        return {0: Section(span_of(self.beginning, self.past.end, begin, end), self.beginning), **self.others}
 
     def falsify(self) -> ScoresFrame:
         """Change a bit of a score that was put out; returns the frame as it was."""
@@ -246,6 +250,39 @@ def test_snapshots_are_read_no_further_than_needed(log: Log) -> None:
     assert known.written in {record.timestamp for record in records}
     other = known_of(iter(records), "alice", DEPLOYMENT, TOPIC, section)[0]
     assert (other.before, other.lives, other.begun) == (None, [], [])
+
+
+@pytest.mark.parametrize("arguments", [("verify", "--from", "5"), ("replay", "--from", "5"), ("replay", "--until", "5"),
+                                       ("replay", "--from", "1970-01-01")])  # fmt: skip
+def test_a_span_that_retention_has_deleted_is_refused(log: Log, arguments: tuple[str, ...]) -> None:
+    log.beginning = log.past.log[100][0]
+    if "-" in arguments[-1]:
+        log.resolved = 0
+    result = CliRunner().invoke(cli, [arguments[0], "--deployment", DEPLOYMENT, *arguments[1:]])
+    assert isinstance(result.exception, InvalidSettings)
+    assert f"the earliest offset that is left is {log.beginning} in partition 0" in str(result.exception)
+    assert result.stdout == ""
+
+
+def test_a_partition_of_which_nothing_was_deleted_is_not_asked_of_others(log: Log) -> None:
+    log.others = {1: Section(span_of(50, 60, 5, None), 50)}
+    assert log.verify("--from", "5", "--partition", "0").exit_code == 0
+    assert isinstance(log.verify("--from", "5").exception, InvalidSettings)
+
+
+def test_a_store_that_is_away_is_named(log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "default_folder", lambda: tmp_path / "cache")
+    referred = Parameters()
+    referred.publish(ONE)
+    referred.refer(TWO)
+    log.past.parameters.records[: referred.end] = referred.records
+    token = next(offset for offset, payload in log.past.log if payload and payload[:1] == b"\xc1" and len(payload) > 1)
+    result = log.replay("--json")
+    assert isinstance(result.exception, Unavailable)
+    said = rf"telemetry-0: what begins at offset {token} can't be run again: store: .*/store/objects/.*: "
+    assert re.match(said, str(result.exception))
+    assert result.stdout == ""
+    assert re.search(said, log.verify("--json").stderr)
 
 
 def test_frames_end_at_the_last_record_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
