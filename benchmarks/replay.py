@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import resource
+import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import NamedTuple
 
 import click
 import msgspec
@@ -33,8 +35,17 @@ print(json.dumps([time.perf_counter() - began, len(frame), frame.attrs["divergen
 """
 
 
+class Done(NamedTuple):
+    """A process that has ended well: seconds from its start to its end, the most that it had in memory, what it said."""
+
+    seconds: float
+    megabytes: float
+    stdout: str
+    stderr: str
+
+
 class Row(msgspec.Struct, frozen=True):
-    """`seconds` of each run; `megabytes`: the most that any process was in memory."""
+    """`seconds` of each run; `megabytes`: the most that one of them had in memory."""
 
     what: str
     readings: int
@@ -86,35 +97,40 @@ def measured(path: Path, workload: Readings, records: int, repeat: int) -> list[
         return [*rows, row("swapstream verify, beside it", arena.readings, [by_command(command[:6], 0)], None)]
 
 
-def row(what: str, readings: int, seconds: list[float], goal: float | None) -> Row:
-    return Row(what, readings, seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1000, goal)
+def row(what: str, readings: int, done: list[Done], goal: float | None) -> Row:
+    return Row(what, readings, [one.seconds for one in done], max(one.megabytes for one in done), goal)
 
 
-def by_command(command: list[str], readings: int) -> float:
-    """Seconds from the process's start to its end. Raises ClusterError where it had another result than production."""
-    began = time.perf_counter()
+def by_command(command: list[str], readings: int) -> Done:
+    """Raises ClusterError where it had another result than production; `readings`: 0 where it does not say how many."""
     done = run(command)
-    seconds = time.perf_counter() - began
     if readings and (f"{readings:,} readings" not in done.stdout or "as production had it" not in done.stderr):
         raise ClusterError(f"replay is not of {readings:,} readings, or not as production had it: {done.stdout} {done.stderr}")
-    say(f"{command[3]}: {seconds:.1f} s")
-    return seconds
+    say(f"{command[3]}: {done.seconds:.1f} s")
+    return done
 
 
-def in_a_notebook(command: list[str], readings: int) -> float:
-    """Seconds from the import on. Raises ClusterError."""
-    seconds, rows, divergences = json.loads(run(command).stdout)
+def in_a_notebook(command: list[str], readings: int) -> Done:
+    """Its seconds are those from the import on. Raises ClusterError."""
+    done = run(command)
+    seconds, rows, divergences = json.loads(done.stdout)
     if rows != readings or divergences:
         raise ClusterError(f"{rows:,} readings of {readings:,} were replayed, with divergences {divergences}")
     say(f"a notebook: {seconds:.1f} s")
-    return float(seconds)
+    return done._replace(seconds=seconds)
 
 
-def run(command: list[str]) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ClusterError(f"{' '.join(command)} exited with {done.returncode}: {done.stderr}")
-    return done
+def run(command: list[str]) -> Done:
+    """Raises ClusterError."""
+    with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdout=out, stderr=err)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds, process.returncode = time.perf_counter() - began, os.waitstatus_to_exitcode(status)
+        texts = [file.seek(0) or file.read() for file in (out, err)]
+    if process.returncode:
+        raise ClusterError(f"{' '.join(command)} exited with {process.returncode}: {texts[1]}")
+    return Done(seconds, used.ru_maxrss / 1000, *texts)
 
 
 def draw(file: Path, rows: list[Row]) -> None:
