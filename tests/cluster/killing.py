@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import psutil
 
@@ -16,8 +16,13 @@ FAILED_COMMIT = re.compile(r"Unable to commit transaction|data has been potentia
 
 
 def python_worker(stand: Stand) -> psutil.Process:
-    """One of the TaskManager's Python processes that run shards."""
-    return next(p for p in marked(stand.environment.path) if "pyflink.fn_execution.beam.beam_boot" in " ".join(p.cmdline()))
+    """One of them."""
+    return next(python_workers(stand))
+
+
+def python_workers(stand: Stand) -> Iterator[psutil.Process]:
+    """The TaskManager's Python processes that run shards."""
+    return (p for p in marked(stand.environment.path) if "pyflink.fn_execution.beam.beam_boot" in " ".join(p.cmdline()))
 
 
 def supervised(name: str) -> Callable[[Stand], psutil.Process]:

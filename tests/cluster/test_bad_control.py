@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import onnx.parser
 import pytest
 
+from swapstream.models import pack
 from swapstream.models.artifact import Artifact
 from swapstream.models.errors import Conflict
 from swapstream.models.schema import load_schema
 from swapstream.models.store import Store, where
 from swapstream.operators.cut import Cut
-from swapstream.operators.plan import Pin, Plan
+from swapstream.operators.plan import VERSION, Pin, Plan
 from swapstream.operators.preparing import MAX_PENDING
 from swapstream.operators.signing import Signer
 from swapstream.operators.statement import MAX_DEFINITION, Kind, Statement, digest_of
@@ -38,6 +40,16 @@ NAME, RATE, PARTITIONS = "badly", 500, range(4)
 BOB, EVE, STRANGER = (Signer.from_seed(bytes([number]) * 32) for number in (2, 3, 4))
 SCHEMA = {"codec": "msgpack", "layout": "positional", "fields": list(FEATURES)}
 NAN = "weights that are nan"
+PICKY = """<ir_version: 8, opset_import: ["": 18]> picky (float[n, 2] x) => (float[n, 1] y)
+<int64[1] column = {0}, int64[1] flat = {-1}, int64[2] one = {-1, 1}, float[2] table = {0.5, 2.5}> {
+    whole = Cast<to = 7>(x)
+    size = Abs(whole)
+    first = Gather<axis = 1>(size, column)
+    place = Reshape(first, flat)
+    found = Gather<axis = 0>(table, place)
+    y = Reshape(found, one)
+}"""
+"""A graph that looks the first feature up in a table with places for -2 to 2."""
 Rows = list[dict[str, Any]]
 
 
@@ -65,6 +77,7 @@ class Run:
         self.prepared: list[Told] = []
         self.holding: list[Told] = []
         self.served: list[str] = []
+        self.picky = 0
         self.doctor = self.status = ""
         self.again: Rows = []
 
@@ -131,9 +144,9 @@ def stated(kind: Kind, name: str, body: bytes, namespace: str = "prod") -> State
     return Statement(kind, namespace, name, digest_of(body), "Mallory", 1, "", body)
 
 
-def with_champion(plan: Plan, ref: str, digest: str) -> Plan:
-    route = msgspec.structs.replace(plan.routes[0], champion=Pin(ref, digest))
-    return msgspec.structs.replace(plan, routes=(route,))
+def with_champion(plan: Plan, ref: str, digest: str, on_error: Pin | None = None) -> Plan:
+    route = msgspec.structs.replace(plan.routes[0], champion=Pin(ref, digest), on_error=on_error)
+    return msgspec.structs.replace(plan, routes=(route,), v=VERSION).oldest()
 
 
 def of_store(run: Run, version: int) -> Artifact:
@@ -152,6 +165,7 @@ def run(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run
         wait_until(lambda: len(stand.frames()) > 8, 60, "records are scored")
         stand.run("swap", "--plan", second)  # from here on what Bob signs is worth nothing
         models(found)
+        raising(found)
         tokens(found)
         away(found)
         controllers(found)
@@ -197,6 +211,21 @@ def models(run: Run) -> None:
     run.served.append(next(one.ref for one in bad if one.name == NAN))
     wait_until(lambda: any(row["error"] for row in scored(run)), 30, "rows of a bad model say why they have no score")
     run.begin(now.digest)
+
+
+def raising(run: Run) -> None:
+    """A champion that the gate lets pass and that raises on some readings, for which another model answers."""
+    now, first = run.plan(), of_store(run, 1)
+    model = pack(onnx.parser.parse_model(PICKY).SerializeToString(), np.linspace((-1.9, 0.0), (1.9, 1.0), 50), FEATURES, name="picky")
+    plan = with_champion(now, model.ref, model.digest, Pin(first.ref, first.digest))
+    run.define(stated("model", model.ref, model.encode()), stated("plan", NAME, plan.encode()))
+    start = run.stand.ends(run.environment.topics.scores.name)
+    run.begin(plan.digest)
+    run.picky = run.cut().epoch
+    wait_until(lambda: any(row["role"] == "on_error" for frame in run.stand.frames(start) for row in frame.rows()), 60,
+               "another model answers where the champion raises")  # fmt: skip
+    run.begin(now.digest)
+    run.served.append(model.ref)
 
 
 def tokens(run: Run) -> None:
@@ -371,11 +400,27 @@ def test_an_open_transaction_is_named_by_doctor_and_status(run: Run) -> None:
     assert "where 'a-loader' (producer" in run.status
 
 
+def test_where_a_champion_raises_its_row_says_why_and_another_model_answers(run: Run) -> None:
+    there = run.stand.telemetry()
+    rows = [row for row in scored(run) if row["epoch"] == run.picky]
+    champion, other = ([row for row in rows if row["role"] == role] for role in ("champion", "on_error"))
+    outside = {place_of(row) for row in champion if abs(msgspec.msgpack.decode(there[place_of(row)].value or b"")["values"][0]) >= 2}
+    assert {place_of(row) for row in champion if row["error"]} == outside
+    assert 0 < len(outside) < len(champion)
+    assert all("out of data bounds" in row["error"] and row["score"] is None for row in champion if row["error"])
+    assert sorted(map(place_of, other)) == sorted(outside)
+    assert {(row["model"], row["error"], row["score"] is None) for row in other} == {(f"{NAME}:1", None, False)}
+
+
+def place_of(row: dict[str, Any]) -> Place:
+    return row["partition"], row["offset"]
+
+
 def test_the_champion_goes_on(run: Run) -> None:
     rows = scored(run)
     assert {row["model"] for row in rows} == {f"{NAME}:1", f"{NAME}:2", *run.served}
-    assert {row["model"] for row in rows if row["error"]} == {run.served[0]}
-    assert all(row["error"].startswith(f"{run.served[0]}: finite: ") for row in rows if row["error"])
+    assert {row["model"] for row in rows if row["error"]} == set(run.served[:2])
+    assert all(row["error"].startswith(f"{run.served[0]}: finite: ") for row in rows if row["error"] and row["model"] == run.served[0])
     newest = max(rows, key=lambda row: row["epoch"])
     assert (newest["model"], newest["epoch"]) == (f"{NAME}:2", run.cut().epoch)
     assert [(row["written"], row["event"]) for row in run.again] == [(False, "activated")] * len(PARTITIONS)

@@ -5,17 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import onnx.parser
 import pytest
 
+from swapstream.models import pack
 from swapstream.models.artifact import Artifact, payload_digest
 from swapstream.models.errors import Conflict, Rejected
 from swapstream.models.numbers import numbers
 from swapstream.models.store import Store
+from swapstream.operators.sessions import ROOM
 from swapstream.operators.signing import Signer
 from swapstream.operators.token import Token
 from swapstream.scripts import kafka
@@ -27,14 +31,16 @@ from swapstream.scripts.publish import Part, author_of, read_definitions
 from swapstream.scripts.updates import Updater
 
 from .demo import FEATURES, PATH, messages, smoothed
-from .support import Place, Stand, flowing, readings, send_to, wait_until
+from .killing import python_workers
+from .support import Place, Stand, flowing, readings, send, send_to, wait_until
 
 pytestmark = pytest.mark.cluster
 
 NAME = "swaps"
 RATE = 1000
 PARTITIONS = range(4)
-UPDATES = 20
+UPDATES, MANY = 20, 1000
+LARGEST = '<ir_version: 8, opset_import: ["": 18]> g (float[n, {}] x) => (float[n, 1] y) <int64[1] a = {{1}}> {{ y = ReduceMax(x, a) }}'
 EXTRACTOR = smoothed(5.0)
 
 
@@ -313,3 +319,41 @@ def test_the_same_rollback_again_changes_nothing(run: Run) -> None:
     rows = run.stand.rows("rollback", NAME, "--epoch", str(epoch))
     assert {row["epoch"] for row in rows} == {epoch + 1}
     run.stand.run("rollback", NAME, "--epoch", str(epoch), code=4)
+
+
+@pytest.mark.long
+def test_a_thousand_models_live_in_one_job(run: Run) -> None:
+    """Comes behind everything else. More than a worker has room for at once; and where one route is changed, one model is loaded."""
+    stand = run.stand
+    start, before = stand.ends(stand.environment.topics.scores.name), resident(stand)
+    routes = [{"devices": f"pump-{number}", "champion": ref} for number, ref in enumerate(many(stand, MANY + 1))]
+    spare = routes.pop()["champion"]
+    first = stand.rows("swap", "--plan", routed(stand, "many", routes), "--timeout", "200")
+    send(stand, list(islice(messages(MANY, bad=False), 3 * MANY)))
+    stand.settle(200)
+    found = Counter(row["model"] for frame in stand.frames(start) for row in frame.rows())
+    assert found == {route["champion"]: 3 for route in routes}
+    grown = max(bytes_ - before.get(worker, 0) for worker, bytes_ in resident(stand).items())
+    assert grown < ROOM, f"a worker has grown by {grown / 1e6:.0f} MB"
+    routes[7]["champion"] = spare
+    again = stand.rows("swap", "--plan", routed(stand, "one-other", routes))
+    assert max(row["prepare_ms"] for row in again) < min(row["prepare_ms"] for row in first) / 4
+
+
+def many(stand: Stand, count: int) -> list[str]:
+    """Models of ONNX, small to send: a session takes some hundred times as much. The largest of the features is the score."""
+    graph = onnx.parser.parse_model(LARGEST.format(len(FEATURES))).SerializeToString()
+    one = pack(graph, np.random.default_rng(1).normal(size=(100, len(FEATURES))), FEATURES, name="many", threshold=9.0)
+    store = Store(stand.environment.store)
+    for version in range(1, count + 1):
+        store.put(msgspec.structs.replace(one, manifest=msgspec.structs.replace(one.manifest, version=version)))
+    return [f"many:{version}" for version in range(1, count + 1)]
+
+
+def routed(stand: Stand, name: str, routes: list[dict[str, str]]) -> Path:
+    return stand.write(name, {"name": NAME, "schema": str(PATH), "extractor": EXTRACTOR, "routes": routes, "champion": f"{NAME}:1"})
+
+
+def resident(stand: Stand) -> dict[int, int]:
+    """Bytes of the Python processes that run shards, by their ids."""
+    return {process.pid: process.memory_info().rss for process in python_workers(stand)}
