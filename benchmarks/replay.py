@@ -127,10 +127,12 @@ def run(command: list[str]) -> Done:
         process = subprocess.Popen(command, stdout=out, stderr=err)
         _, status, used = os.wait4(process.pid, 0)
         seconds, process.returncode = time.perf_counter() - began, os.waitstatus_to_exitcode(status)
-        texts = [file.seek(0) or file.read() for file in (out, err)]
+        out.seek(0)
+        err.seek(0)
+        done = Done(seconds, used.ru_maxrss / 1000, out.read(), err.read())
     if process.returncode:
-        raise ClusterError(f"{' '.join(command)} exited with {process.returncode}: {texts[1]}")
-    return Done(seconds, used.ru_maxrss / 1000, *texts)
+        raise ClusterError(f"{' '.join(command)} exited with {process.returncode}: {done.stderr}")
+    return done
 
 
 def draw(file: Path, rows: list[Row]) -> None:
