@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from .local import Cluster
 @pytest.fixture(scope="session")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A running cluster: tests use deployments and topics of their own. It is stopped at the end, and nothing may be left."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # or the cluster would outlive who ends the tests, from a shell's background as well
+        signal.signal(number, signal.default_int_handler)
     found = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
         found.run("up", timeout=PATIENCE + 60)
