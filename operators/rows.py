@@ -133,6 +133,11 @@ class Names:
             self._things.append(thing)
         return found
 
+    def numbers(self, things: Sequence[Hashable]) -> list[int]:
+        """Of each. Mostly all are known, which then costs no call."""
+        found = list(map(self._numbers.get, things))
+        return [self.number(thing) for thing in things] if None in found else found  # type: ignore[misc]
+
     def __getitem__(self, number: int) -> Any:
         return self._things[number]
 
@@ -168,7 +173,7 @@ class Reader:
     def _columns(self, frame: ScoresFrame) -> Table:
         table = np.zeros(len(frame), ROW)
         table["offset"], table["index"], table["time"] = (frame.column(name) for name in ("offsets", "index", "times"))
-        devices = np.array([self._devices.number(device) for device in frame.devices], np.int32)
+        devices = np.array(self._devices.numbers(frame.devices), np.int32)
         table["device"] = devices[np.frombuffer(frame.device, "<i4")]
         table["warming"] = np.frombuffer(frame.warming, "u1")
         return table

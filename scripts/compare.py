@@ -80,7 +80,7 @@ def run(environment: Environment, comparison: Comparison, start: str | None, end
         for partition, one in wanted.items():
             done = begins[partition]
             with Reading(environment, topic, {partition: done}, {partition}, most=FRAME) as reading:
-                for offset in comparison.partition(frames(iter(reading.next, None), partition, one.span.last), one.span.first):
+                for offset in comparison.partition(frames(reading, partition, one.span.last), one.span.first):
                     bar.advance(task, offset + 1 - done)
                     done = offset + 1
 

@@ -34,7 +34,7 @@ def computed(environment: Environment, topic: str, partition: int, section: Sect
     span only warm them up. Raises ClusterError."""
     extraction = Extraction(given.schemas, given.schema.name, given.extractor, state.table)
     with Reading(environment, topic, {partition: state.offset}, {partition}, most=FRAME) as reading:
-        for raw in frames(iter(reading.next, None), partition, section.span.last):
+        for raw in frames(reading, partition, section.span.last):
             batch = extraction.take(raw).within(section.span.first, section.span.last)
             if len(batch):
                 yield batch

@@ -22,7 +22,7 @@ class Reading:
     ) -> None:
         self._environment = environment
         self._client = kafka.consumer(environment, topic, start, partitions=partitions, most=most)
-        self._found: deque[kafka.Record] = deque()
+        self._found: deque[Any] = deque()
         self._ends: dict[Any, int] = {}
         self.extend()
 
@@ -39,16 +39,26 @@ class Reading:
 
     def next(self) -> kafka.Record | None:
         """The next record, in offset order within each partition; None at the end."""
+        self._fill()
+        return kafka.record(self._found.popleft()) if self._found else None
+
+    def some(self) -> list[Any]:
+        """The next records, at most `most` of a partition, as Kafka's client has them: with a Record's fields. None at the end."""
+        self._fill()
+        found, self._found = list(self._found), deque()
+        return found
+
+    def _fill(self) -> None:
+        """Have a record, unless this is the end."""
         while not self._found:
             with broker_errors(self._environment):
                 waiting = [each for each, end in self._ends.items() if self._client.position(each) < end]
                 if not waiting:
-                    return None
+                    return
                 self._client.pause(*(self._ends.keys() - waiting))
                 self._client.resume(*waiting)
                 for found in self._client.poll(timeout_ms=1_000).values():
-                    self._found.extend(map(kafka.record, found))
-        return self._found.popleft()
+                    self._found.extend(found)
 
     def close(self) -> None:
         self._client.close()

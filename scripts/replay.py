@@ -24,7 +24,6 @@ from swapstream.operators.retelling import Retelling
 from swapstream.operators.verification import Memory
 from swapstream.scripts.console import json_option, out, say, show
 from swapstream.scripts.environment import Environment, load_environment
-from swapstream.scripts.plot import draw_replay
 from swapstream.scripts.rerun import Rerun
 from swapstream.scripts.spans import place_of, span_options, whole_sections
 from swapstream.scripts.submitted import the_deployment
@@ -161,6 +160,8 @@ def replay_command(name: str, deployment: str | None, namespace: str | None, sta
     else:
         explain([row | {"state": found.memories[row["partition"]](row["device"])} for row in rows], until, as_json)
     if plot:
+        from swapstream.scripts.plot import draw_replay  # takes a second to import
+
         draw_replay(found.table, Path(plot))
     say(f"production said something else: {found.divergences[0]}" if found.divergences else "as production had it")
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from itertools import islice, takewhile
 from typing import NamedTuple
 
 import msgspec
@@ -122,6 +121,7 @@ class Rerun:
         usual = self._spec.delivery if self._spec else environment.job.delivery
         self._repeats = (delivery or usual) == "at_least_once"
         self._witness = witness
+        self._partitions: dict[str, int] = {}
         self._definitions = Recorded()
         look_into(environment)
         objects = Objects(str(environment.store), environment.models.allowed)
@@ -225,7 +225,7 @@ class Rerun:
             opened = time.monotonic()
             telemetry = stack.enter_context(
                 Reading(self.environment, self.topics["telemetry"], {partition: first}, {partition}, most=FRAME))
-            for raw in frames(iter(telemetry.next, None), partition, one.span.last):
+            for raw in frames(telemetry, partition, one.span.last):
                 self._take(verification, emitted, int(raw.offsets[-1]))
                 verification.records(raw)
                 advance(int(raw.offsets[-1]) + 1 - first)
@@ -243,7 +243,9 @@ class Rerun:
         """What came out, from a while before a snapshot was written on; of one partition where the shard's messages all lie in it."""
         topic = self.topics[role]
         start: kafka.Start = offsets_at(self.environment, topic, written - MARGIN_MS) if written else "earliest"
-        alike = self._spec is not None and partition < self._spec.partitions == kafka.partition_count(self.environment, topic)
+        if topic not in self._partitions:
+            self._partitions[topic] = kafka.partition_count(self.environment, topic)
+        alike = self._spec is not None and partition < self._spec.partitions == self._partitions[topic]
         return Reading(self.environment, topic, start, {partition} if alike and role != "anomalies" else None)
 
     def _take(self, verification: Verification, emitted: Mapping[Role, Reading], offset: int) -> None:
@@ -259,13 +261,16 @@ class Rerun:
                     say(f"{self.topics[role]} {record.partition}:{record.offset}: {error}")
 
 
-def frames(records: Iterator[kafka.Record], partition: int, last: int) -> Iterator[RawFrame]:
-    """Records up to offset `last`, as frames."""
-    inside = takewhile(lambda record: record.offset <= last, records)
-    while waiting := list(islice(inside, FRAME)):
-        yield frame_of(waiting, partition)
+def frames(reading: Reading, partition: int, last: int) -> Iterator[RawFrame]:
+    """A partition's records up to offset `last`, as frames."""
+    while records := reading.some():
+        inside = records if records[-1].offset <= last else [record for record in records if record.offset <= last]
+        if inside:
+            yield frame_of(inside, partition)
+        if len(inside) < len(records):
+            return
 
 
-def frame_of(records: list[kafka.Record], partition: int) -> RawFrame:
+def frame_of(records: Sequence[kafka.Record], partition: int) -> RawFrame:
     offsets, timestamps = (np.array(column, np.int64) for column in ([r.offset for r in records], [r.timestamp for r in records]))
     return RawFrame(partition, [r.value for r in records], offsets, timestamps, [r.key for r in records])

@@ -87,8 +87,8 @@ class Log:
 
 
 class InMemory:
-    def __init__(self, records: list[kafka.Record]) -> None:
-        self.left = list(reversed(records))
+    def __init__(self, records: list[kafka.Record], most: int = 50) -> None:
+        self.left, self.most = list(reversed(records)), most
 
     def __enter__(self) -> InMemory:
         return self
@@ -101,6 +101,9 @@ class InMemory:
 
     def next(self) -> kafka.Record | None:
         return self.left.pop() if self.left else None
+
+    def some(self) -> list[kafka.Record]:
+        return [self.left.pop() for _ in range(min(self.most, len(self.left)))]
 
 
 @pytest.fixture
@@ -285,12 +288,15 @@ def test_a_store_that_is_away_is_named(log: Log, tmp_path: Path, monkeypatch: py
     assert re.search(said, log.verify("--json").stderr)
 
 
-def test_frames_end_at_the_last_record_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rerun, "FRAME", 3)
+@pytest.mark.parametrize(("last", "wanted"), [
+    (8, [[1, 2, 4], [7, 8]]), (4, [[1, 2, 4]]), (5, [[1, 2, 4]]), (20, [[1, 2, 4], [7, 8, 9]]), (0, []),
+])  # fmt: skip
+def test_frames_end_at_the_last_record_wanted(last: int, wanted: list[list[int]]) -> None:
     records = [kafka.Record(0, offset, 5, b"k", b"v") for offset in (1, 2, 4, 7, 8, 9)]
-    found = list(frames(iter(records), 0, 8))
-    assert [frame.offsets.tolist() for frame in found] == [[1, 2, 4], [7, 8]]
-    assert (found[0].timestamps.tolist(), found[0].keys, found[0].payloads) == ([5] * 3, [b"k"] * 3, [b"v"] * 3)
+    found: Any = list(frames(InMemory(records, 3), 0, last))  # type: ignore[arg-type]
+    assert [frame.offsets.tolist() for frame in found] == wanted
+    assert [(frame.timestamps.tolist(), frame.keys, frame.payloads) for frame in found] == [
+        ([5] * len(one), [b"k"] * len(one), [b"v"] * len(one)) for one in wanted]  # fmt: skip
 
 
 # -- replay
