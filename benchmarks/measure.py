@@ -13,7 +13,7 @@ from functools import cache
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, IsolationLevel, KafkaError, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 from numpy.typing import ArrayLike
 
@@ -86,8 +86,15 @@ def ends(environment: Environment, topic: str, committed: bool = False) -> Offse
     """Partition → end of the topic now, for every reader or for one of committed messages alone."""
     level = IsolationLevel.READ_COMMITTED if committed else IsolationLevel.READ_UNCOMMITTED
     wanted = {TopicPartition(topic, partition): OffsetSpec.latest() for partition in range(PARTITIONS)}
-    found = admin(environment.broker.servers).list_offsets(wanted, isolation_level=level, request_timeout=10)
-    return {partition.partition: future.result().offset for partition, future in found.items()}
+    client = admin(environment.broker.servers)
+    while True:
+        found = client.list_offsets(wanted, isolation_level=level, request_timeout=10)
+        try:
+            return {partition.partition: future.result().offset for partition, future in found.items()}
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                raise
+            time.sleep(0.1)  # a topic that was made just now
 
 
 @cache
