@@ -132,7 +132,7 @@ def test_training_goes_on_and_makes_challengers(cluster: Path, tmp_path: Path) -
 def accepted(stand: Stand) -> list[str]:
     """Challengers that came into force."""
     rows = [row for row in stand.messages("ledger") if row["event"] == "accepted"]
-    return [row["why"].split()[1].rstrip(",") for row in rows if row["why"].startswith("challenger ")]
+    return [row["reason"].split()[1].rstrip(",") for row in rows if row.get("reason", "").startswith("challenger ")]
 
 
 @contextmanager
