@@ -47,7 +47,8 @@ TOPICS = {"telemetry": {"name": "telemetry", "partitions": PARTITIONS},
 def main(frame_ms: int, json_file: Path | None, plot: Path | None, keep: bool, **size: Any) -> None:
     """Measure; exits with 1 when a goal is missed. Exactly once; the reader whose latency is measured reads uncommitted."""
     wanted = Size(**size)
-    with directory(keep) as path, cluster(path, topics=TOPICS, job={"frame_ms": frame_ms, "buffer_timeout_ms": 2, "bundle_ms": 5}) as environment:
+    pace = {"frame_ms": frame_ms, "buffer_timeout_ms": 2, "bundle_ms": 5}
+    with directory(keep) as path, cluster(path, topics=TOPICS, job=pace) as environment:
         found, heard = measured(environment, path, wanted)
         frames = environment.job.pace(environment.job.delivery)
     tables(found, wanted, frames)
