@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import statistics
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-from confluent_kafka import KafkaException
 
 from benchmarks import measure, report
 from benchmarks.arena import Arena
@@ -39,9 +37,6 @@ GOAL = 1.0
 PRODUCTION = "production"
 LATER = 20_000
 """Readings that production answers at the end, as if nothing had been."""
-
-
-LEADERS_S = 20.0
 
 
 class Measured(Backfill):
@@ -113,19 +108,7 @@ def detect(arena: Arena, run: str) -> Output:
     """`detect` from the beginning of telemetry on, as in `compare`."""
     own = of_its_own(arena.environment, run)
     ensure_topics(own)
-    wait_for_leaders(own)
     return Detect(arena.readings).run(msgspec.structs.replace(arena, environment=own), run)
-
-
-def wait_for_leaders(environment: Environment) -> None:
-    """Of topics that were created a moment ago. Raises ClusterError."""
-    deadline = time.monotonic() + LEADERS_S
-    while time.monotonic() < deadline:
-        with suppress(KafkaException):
-            measure.ends(environment, environment.topics.scores.name)
-            return
-        time.sleep(0.1)
-    raise ClusterError(f"topic {environment.topics.scores.name} has no leaders after {LEADERS_S:.0f} s")
 
 
 def backfill(arena: Arena, run: str) -> Output:
