@@ -21,7 +21,7 @@ from benchmarks.readings import Readings
 from benchmarks.workload import PARTITIONS, PLAN, producer, send
 from swapstream.models.errors import ClusterError
 from swapstream.scripts.backfill import Backfill, of_its_own
-from swapstream.scripts.bounds import bounds
+from swapstream.scripts.bounds import bounds, end_offsets
 from swapstream.scripts.console import say, show
 from swapstream.scripts.deployments import Deployment
 from swapstream.scripts.environment import Environment
@@ -37,6 +37,7 @@ GOAL = 1.0
 PRODUCTION = "production"
 LATER = 20_000
 """Readings that production answers at the end, as if nothing had been."""
+SETTLES_S = 30.0
 
 
 class Measured(Backfill):
@@ -89,7 +90,7 @@ def measured(path: Path, records: int, repeat: int) -> tuple[Row, Row]:
         job = submit(arena, PRODUCTION)
         scores = environment.topics.scores.name
         measure.wait(environment, scores, dict.fromkeys(range(PARTITIONS), 0), lambda: None, TIMEOUT_S)
-        before = everything(environment)
+        before = settled(environment)
         rows = Row("detect", arena.readings, [], []), Row("backfill", arena.readings, [], [])
         for turn in range(repeat):
             outputs = []
@@ -134,11 +135,21 @@ def everything(environment: Environment) -> dict[str, Any]:
     return {**ends, "group": committed_offsets(environment, group_of(environment, environment.job.namespace, PRODUCTION))}
 
 
+def settled(environment: Environment) -> dict[str, Any]:
+    """The same when the group has committed all that there is, which may be a moment after the output. Raises ClusterError."""
+    deadline, ends = time.monotonic() + SETTLES_S, end_offsets(environment, environment.topics.telemetry.name)
+    while (found := everything(environment))["group"] != ends:
+        if time.monotonic() > deadline:
+            raise ClusterError(f"production has read up to {found['group']} of {ends} after {SETTLES_S:.0f} s")
+        time.sleep(1.0)
+    return found
+
+
 def untouched(arena: Arena, job: str, before: dict[str, Any]) -> None:
     """Raises ClusterError where production has written, read or failed, or does not go on as if nothing had been."""
     environment, now = arena.environment, everything(arena.environment)
-    if changed := [name for name in before if before[name] != now[name]]:
-        raise ClusterError(f"production is not as it was: {', '.join(changed)}")
+    if changed := [f"{name} {before[name]}, now {now[name]}" for name in before if before[name] != now[name]]:
+        raise ClusterError(f"production is not as it was: {'; '.join(changed)}")
     topic, start = environment.topics.scores.name, measure.ends(environment, environment.topics.scores.name)
     client = producer(environment)
     send(client, environment.topics.telemetry.name, arena.workload.messages(arena.readings, LATER))

@@ -19,6 +19,7 @@ from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.plan_file import load_plan_file
 from swapstream.operators.token import is_token
 from swapstream.scripts.answers_file import write_answers
+from swapstream.scripts.bounds import end_offsets
 from swapstream.scripts.console import json_option, progress, say, show
 from swapstream.scripts.deployments import Deployment, check_name
 from swapstream.scripts.environment import Environment, load_environment
@@ -36,7 +37,8 @@ from swapstream.scripts.unanswered import answered
 JOB = "detect"
 OUTPUT = ("scores", "features", "anomalies", "dead_letters", "ledger", "snapshots")
 DELIVERY = "exactly_once"
-LOOK = 1.0
+LOOK = 2.0
+"""Seconds between looks, which take time of processors that have better things to do."""
 STILL = 6.0
 """Seconds without progress, after which it may be that there is nothing more to read."""
 
@@ -103,6 +105,7 @@ class Backfill(Submission):
     ) -> None:
         super().__init__(environment, deployment, None, code)
         self.spans = {partition: (one.span.first, one.span.last) for partition, one in wanted.items()}
+        self._ends: list[dict[int, int]] = []
         self.begins = {partition: one.warmed(before) for partition, one in wanted.items()}
 
     def run(self, plan_file: str, author: Author) -> dict[str, Any]:
@@ -151,7 +154,7 @@ class Backfill(Submission):
                     done, since = now, time.monotonic()
                 # Offsets have holes: the last ones may be no records, and never be read.
                 still = time.monotonic() - since > STILL
-                if (still or now == sum(todo.values())) and not self._unanswered(todo):
+                if (still or now == sum(todo.values())) and self._at_rest() and not self._unanswered(todo):
                     bar.update(task, completed=sum(todo.values()))
                     return
                 if still:
@@ -162,6 +165,12 @@ class Backfill(Submission):
         state = self.flink.state(self.job_id)
         if state in ENDED:
             raise ClusterError(f"job {self.job_id} is {state}: {self.flink.rest.exception(self.job_id) or 'somebody ended it'}")
+
+    def _at_rest(self) -> bool:
+        """Whether no output has grown since this was asked last. To read all of it costs time that the job had better have."""
+        topics, before = self.environment.topics, self._ends
+        self._ends = [end_offsets(self.environment, topic.name) for topic in (topics.scores, topics.features, topics.dead_letters)]
+        return self._ends == before
 
     def _unanswered(self, partitions: Mapping[int, int]) -> bool:
         """Whether some record of the span is in no output yet: the job has read it, and may not have done with it. Records are answered in
