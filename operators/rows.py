@@ -136,7 +136,7 @@ class Names:
     def numbers(self, things: Sequence[Hashable]) -> list[int]:
         """Of each. Mostly all are known, which then costs no call."""
         found = list(map(self._numbers.get, things))
-        return [self.number(thing) for thing in things] if None in found else found  # type: ignore[misc]
+        return [self.number(thing) for thing in things] if None in found else found  # type: ignore[return-value]
 
     def __getitem__(self, number: int) -> Any:
         return self._things[number]
