@@ -346,7 +346,7 @@ def open_transaction(run: Run, meanwhile: Callable[[], None]) -> None:
     """Another producer's on telemetry, which holds back every reader until it is ended."""
     with closing(kafka.transactional_producer(run.environment, "a-loader", 60_000)) as other:
         other.begin_transaction()
-        other.send(run.topic, value=next(messages(run.schema))[1], partition=1).get(timeout=10)
+        other.send(run.topic, value=next(messages(bad=False, schema=load_schema(run.schema)))[1], partition=1).get(timeout=10)
         began = time.monotonic()
         meanwhile()
         time.sleep(max(0.0, began + HELD_SECONDS + 0.5 - time.monotonic()))
