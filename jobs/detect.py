@@ -36,6 +36,7 @@ def build(spec: JobSpec) -> StreamExecutionEnvironment:
         upgrade=spec.upgrade,
         partitions=len(spec.start_offsets),
         spans=spec.spans,
+        inherited=spec.inherited,
     )
     shards = ShardFunction(
         assignment,

@@ -9,7 +9,7 @@ import msgspec
 
 from swapstream.models.errors import InvalidSettings
 from swapstream.models.schema import Schema
-from swapstream.operators.assignment import Upgrade
+from swapstream.operators.assignment import Inherited, Upgrade
 
 VERSION = 1
 MAX_PARALLELISM = 128
@@ -30,6 +30,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
       goes on from the transactions that a savepoint left has the same.
     - code: digests of the archives of extractors' code.
     - spans: partition → first and last offset of telemetry that are to be answered, for a backfill; none: everything.
+    - inherited: partition → state of another deployment's shard that its devices begin with.
     - schemas: what the messages are that `rekey` reads (topic "telemetry") and writes (topic "rekeyed", which has `partitions`).
     """
 
@@ -61,6 +62,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     code: tuple[str, ...] = ()
     schemas: tuple[Schema, ...] = ()
     spans: dict[int, tuple[int, int]] = {}
+    inherited: dict[int, Inherited] = {}
 
     @property
     def name(self) -> str:

@@ -3,6 +3,7 @@
     objects/<sha256>          the artifact's bytes
     refs/<name>/<version>     the digest, in hex
     index                     what is shown of every version (index.py); only to be quick
+    states/…                  not artifacts: state that a backfill begins with, while it runs
 
 Writers need no lock: an object is complete before it has its name, and a ref is created exclusively, so of two
 writers of the same name:version one wins and the other gets Conflict. No object and no ref is ever overwritten, and a ref

@@ -20,6 +20,14 @@ class Upgrade(msgspec.Struct, frozen=True):
     epoch: int
 
 
+class Inherited(msgspec.Struct, frozen=True):
+    """State that another deployment's shard has published (a Snapshot's bytes), at `where` below the store."""
+
+    digest: str
+    size: int
+    where: str
+
+
 class Assignment(msgspec.Struct, frozen=True):
     """Who a shard is, the plan before any token, how far `parameters` was at submit.
 
@@ -29,6 +37,7 @@ class Assignment(msgspec.Struct, frozen=True):
     - partitions: how many there were at submit, numbers 0 to partitions - 1. 0: not known.
     - spans: partition → first and last offset that are to be answered; records before only warm devices up, nothing comes of those
       behind. A partition that is not named is answered as a whole.
+    - inherited: partition → what its devices begin with; of those that are not named no device is known.
     """
 
     namespace: str
@@ -42,3 +51,4 @@ class Assignment(msgspec.Struct, frozen=True):
     upgrade: Upgrade | None = None
     partitions: int = 0
     spans: dict[int, tuple[int, int]] = {}
+    inherited: dict[int, Inherited] = {}

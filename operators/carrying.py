@@ -43,6 +43,11 @@ def goes_on(part: Part, old: Layout) -> bool:
     return any(part.means(one) or _holds(one, part) for one in old.parts)
 
 
+def all_there(part: Part, old: Layout) -> bool:
+    """The same, with as many readings as it looks back at."""
+    return any(part.means(one) or _covers(one, part) for one in old.parts)
+
+
 class Moves(NamedTuple):
     """How rows are taken over: columns of the new table with the arrays that they come from, and where readings come from, the first
     that has most of them."""

@@ -12,6 +12,7 @@ from functools import partial
 from swapstream.models.errors import Unavailable, UnknownName
 from swapstream.models.objects import Objects
 from swapstream.models.pacing import Pace, paced
+from swapstream.operators.assignment import Inherited
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.lookup import Carried, DefinitionsLookup, defined, lacking, missing
 from swapstream.operators.pipeline import Pipeline
@@ -46,6 +47,7 @@ class Pipelines:
         self._loaded: OrderedDict[str, Future[Pipeline]] = OrderedDict()
         self._carried: OrderedDict[str, Carried] = OrderedDict()
         self._away: dict[str, float] = {}
+        self._denied: dict[str, float] = {}
         self._hurry = threading.Event()
 
     def prepare(self, digest: str) -> None:
@@ -112,6 +114,16 @@ class Pipelines:
         if len(self._carried) > KEPT:
             self._carried.popitem(last=False)
         return carried.digest
+
+    def inherited(self, state: Inherited) -> bytes | None:
+        """Another shard's state, fetched here and now; None where the store does not give it, which is asked again after a while."""
+        if self._objects is None or self._clock() - self._denied.get(state.digest, -RETRY) < RETRY:
+            return None
+        try:
+            return self._objects.get(state.digest, state.size, state.where)
+        except Unavailable:
+            self._denied[state.digest] = self._clock()
+            return None
 
     def _wanted(self, digest: str) -> bool:
         """Whether loading a plan is to be begun: nobody did, or a store was away and may be back."""

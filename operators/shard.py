@@ -143,15 +143,13 @@ class Shard:
 
         What another job wrote is gone on from, or (with an upgrade) migrated when the next record comes. Raises InvalidDefinition.
         """
-        found = decode_head(head, lambda plan: next(iter(self.pipelines.outline(plan).schemas)))
+        found = self._decoded(head)
         fork = forked(found, self.assignment)
         self.started, self.last, self.carried, self.aborted = found.started, found.last, found.carried, found.aborted
         self.floor = self.assignment.parameters_end if found.started and found.floor < 0 else found.floor
         if found.generation == self.generation:
             self.duty = found.duty
             self.reporter.restore(found.ledger)
-        if found.carried:
-            self.pipelines.carry(found.carried)
         if fork:
             self.generation, self.duty = found.generation, found.duty
             self.scoring.fork(self.pipelines.outline(found.plan), found.plan, found.epoch, found.chains, table)
@@ -183,7 +181,7 @@ class Shard:
             return True
         offset, time = int(raw.offsets[0]), int(raw.timestamps[0])
         found = entrance(offset, self.partition, self.head, self.assignment, self.definitions, self.judge)
-        if found is None:
+        if found is None or not self._inherit():
             return False
         self.duty, self.generation = found.duty, self.assignment.generation
         if found.beginning:
@@ -194,6 +192,26 @@ class Shard:
             if found.event:
                 said.append(self.reporter.entered(found.event, offset - 1, time))
         return True
+
+    def _inherit(self) -> bool:
+        """Have the state of devices that this shard is to begin with; false while the store does not give it."""
+        given = self.assignment.inherited.get(self.partition)
+        if given is None or self.started:
+            return True
+        state = self.pipelines.inherited(given)
+        if state is None:
+            return False
+        found = read(state, Snapshot, InvalidDefinition, "a shard's snapshot")
+        head = self._decoded(found.head)
+        self.scoring.fork(self.pipelines.outline(head.plan), head.plan, 0, {}, entries_of(found.tables))
+        return True
+
+    def _decoded(self, head: bytes) -> Head:
+        """With the plan that it carries, if one, at hand."""
+        found = decode_head(head, lambda plan: next(iter(self.pipelines.outline(plan).schemas)))
+        if found.carried:
+            self.pipelines.carry(found.carried)
+        return found
 
     @property
     def _unreleased(self) -> bool:

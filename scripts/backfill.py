@@ -12,14 +12,18 @@ import click
 import msgspec
 
 from swapstream.jobs.spec import JobSpec
-from swapstream.models.errors import ClusterError, Conflict
+from swapstream.models.errors import ClusterError, Conflict, Unavailable
 from swapstream.models.objects import Objects
+from swapstream.operators.assignment import Inherited
 from swapstream.operators.cut import Cut
+from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.pipelines import Pipelines
 from swapstream.operators.plan_file import load_plan_file
 from swapstream.operators.token import is_token
+from swapstream.scripts import inheriting
 from swapstream.scripts.answers_file import write_answers
 from swapstream.scripts.bounds import end_offsets
+from swapstream.scripts.catalogue import find_schema
 from swapstream.scripts.console import json_option, progress, say, show
 from swapstream.scripts.deployments import Deployment, check_name
 from swapstream.scripts.environment import Environment, load_environment
@@ -28,6 +32,7 @@ from swapstream.scripts.job import cancel
 from swapstream.scripts.offsets import committed_offsets
 from swapstream.scripts.publish import Author, author_of, publish_plan, read_definitions
 from swapstream.scripts.reading import Reading
+from swapstream.scripts.remembered import Memories, warmed_up
 from swapstream.scripts.spans import Section, place_of, span_options, warm_up_option, whole_sections
 from swapstream.scripts.specification import first_spec
 from swapstream.scripts.submission import Submission
@@ -47,31 +52,38 @@ STILL = 6.0
 @click.option("--plan", "plan_file", required=True, type=click.Path(dir_okay=False), help="Plan file (YAML).")
 @span_options("the first that is there", "the last that is there now")
 @warm_up_option
+@click.option("--deployment", help="With whose state devices begin.  [default: the one that runs here]")
 @click.option("--name", "run", help="Of this run, and of what it writes: topics NAME.scores and so on.  [default: backfill-PLAN]")
-@click.option("--out", type=click.Path(file_okay=False), 
+@click.option("--out", type=click.Path(file_okay=False),
               help="Write scores to Parquet files by day in this directory, and remove the topics.")
 @click.option("--parallelism", type=click.IntRange(1, 128), help="Subtasks.  [default: the environment's]")
 @click.option("--why", default="", help="The reason, for the definitions that are published.")
 @json_option
 @click.pass_obj
-def backfill_command(name: str, plan_file: str, start: str | None, end: str | None, before: int, run: str | None, out: str | None,
-                     parallelism: int | None, why: str, as_json: bool) -> None:  # fmt: skip
+def backfill_command(name: str, plan_file: str, start: str | None, end: str | None, before: int | None, deployment: str | None,
+                     run: str | None, out: str | None, parallelism: int | None, why: str, as_json: bool) -> None:  # fmt: skip
     """Run `detect` under a plan over a span of past telemetry, at full speed, beside production: its offsets, state, sinks and ledger stay
     as they are.
 
-    Each record of the span is answered once, up to the last. The job ends by itself; interrupted, it is cancelled.
+    Each record of the span is answered once, up to the last. Devices begin as they were known to a deployment then, where the plan's
+    extractors are those that it ran, and warm up with records before the span where they are others, which is said. The job ends by
+    itself; interrupted, it is cancelled.
     """
     environment = load_environment(name)
     plan = load_plan_file(plan_file)
+    inputs = plan.inputs(lambda schema: find_schema(schema, Path(plan_file).parent))
     called = check_name(run or f"backfill-{plan.name}")
     wanted = whole_sections(environment, environment.topics.telemetry.name, place_of(start), place_of(end))
     own = of_its_own(environment, called)
     found = Deployment(environment.job.namespace, called, JOB, parallelism or environment.job.parallelism)
-    backfill = Backfill(own, found, sorted(plan.digests), wanted, before)
+    extractors = {schema.name: extractor for schema, extractor in inputs}
+    backfill = Backfill(own, found, sorted(plan.digests), wanted, Memories(environment, None, deployment, wanted, before), extractors)
     row = backfill.run(plan_file, author_of(environment, why))
     if out:
         row["files"] = write_answers(own, called, Path(out))
         remove_topics(own)
+    if row["warmed_up"]:
+        say(f"devices warmed up {row['warmed_up']}")
     say(f"{row['records']:,} records in {row['seconds']:.1f} s")
     show([row], ["plan", "records", "seconds", "out" if out else "topics"], as_json)
 
@@ -91,28 +103,39 @@ def remove_topics(own: Environment) -> None:
         client.delete_topics([getattr(own.topics, role).name for role in OUTPUT])
 
 
-def require_models(environment: Environment, namespace: str, plan: str) -> None:
-    """Shards hold while they wait for what a plan needs: raises Unavailable where a store, asked from here, does not give it either."""
+def require_all(environment: Environment, told: JobSpec) -> None:
+    """Shards hold while they wait for what they need: raises Unavailable where a store, asked from here, does not give it either."""
     objects = Objects(str(environment.store), environment.models.allowed)
-    Pipelines(read_definitions(environment), namespace, objects).get(plan)
+    Pipelines(read_definitions(environment), told.namespace, objects).get(told.plan)
+    for state in told.inherited.values():
+        objects.get(state.digest, state.size, state.where)
 
 
 class Backfill(Submission):
     """A span about to be answered. `environment`: with topics of its own. Methods raise SwapstreamError."""
 
     def __init__(
-        self, environment: Environment, deployment: Deployment, code: list[str], wanted: Mapping[int, Section], before: int
-    ) -> None:
+        self, environment: Environment, deployment: Deployment, code: list[str], wanted: Mapping[int, Section], memories: Memories,
+        extractors: Mapping[str, Composite],
+    ) -> None:  # fmt: skip
         super().__init__(environment, deployment, None, code)
+        self.wanted, self.memories = wanted, memories
         self.spans = {partition: (one.span.first, one.span.last) for partition, one in wanted.items()}
+        self.known = {partition: memories.of(partition, extractors) for partition in wanted}
+        self.inherited: dict[int, Inherited] = {}
         self._ends: list[dict[int, int]] = []
-        self.begins = {partition: one.warmed(before) for partition, one in wanted.items()}
+
+    @property
+    def begins(self) -> dict[int, int]:
+        """The first offset to be read of each partition."""
+        return {partition: one.offset for partition, one in self.known.items()}
 
     def run(self, plan_file: str, author: Author) -> dict[str, Any]:
         """Answer all of it; the job is gone afterwards, however that ends."""
         began = time.monotonic()
         ensure_topics(self.environment)
         try:
+            self._leave_states()
             with self.deployments.lock(self.deployment.name):
                 self._check()
                 plan, definitions = publish_plan(self.environment, self.deployment.namespace, plan_file, author)
@@ -125,9 +148,20 @@ class Backfill(Submission):
             raise
         finally:
             self.deployments.remove(self.deployment.name)
+            inheriting.remove(self.environment, self.inherited.values())
         records = sum(max(0, last + 1 - first) for first, last in self.spans.values())
         return {"plan": plan.name, "plan_digest": plan.digest, "records": records, "seconds": round(time.monotonic() - began, 1),
+                "warmed_up": warmed_up(self.known, self.wanted),
                 "topics": ", ".join(getattr(self.environment.topics, role).name for role in OUTPUT), "spans": self.spans}  # fmt: skip
+
+    def _leave_states(self) -> None:
+        """What devices are known by must reach the job's shards; where the store does not take it they warm up."""
+        for partition, one in self.known.items():
+            if one.state:
+                try:
+                    self.inherited[partition] = inheriting.leave(self.environment, self.deployment.full_name, one.state)
+                except Unavailable as error:
+                    self.known[partition] = self.memories.without(partition, str(error))
 
     def _give_up(self) -> None:
         """Nothing of it may stay: what it wrote is of no use to anybody."""
@@ -137,7 +171,7 @@ class Backfill(Submission):
 
     def _told(self, plan: str, end: int, offsets: dict[int, int], delivery: Any) -> JobSpec:
         told = first_spec(self.environment, self.deployment, plan, end, offsets, delivery, self.code)
-        return msgspec.structs.replace(told, spans=self.spans, snapshot_every_ms=0)
+        return msgspec.structs.replace(told, spans=self.spans, inherited=self.inherited, snapshot_every_ms=0)
 
     def _wait_for_all(self, told: JobSpec) -> None:
         """Until every record of the span is answered, and that is committed."""
@@ -158,7 +192,7 @@ class Backfill(Submission):
                     bar.update(task, completed=sum(todo.values()))
                     return
                 if still:
-                    require_models(self.environment, self.deployment.namespace, told.plan)
+                    require_all(self.environment, told)
                 time.sleep(LOOK)
 
     def _look(self) -> None:

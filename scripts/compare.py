@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -18,10 +19,20 @@ from swapstream.scripts.known import known_of
 from swapstream.scripts.labels import read_labels
 from swapstream.scripts.quality import Here
 from swapstream.scripts.reading import Reading
+from swapstream.scripts.remembered import Memories, warmed_up
 from swapstream.scripts.rerun import FRAME, frames
-from swapstream.scripts.spans import place_of, span_options, warm_up_option, whole_sections
+from swapstream.scripts.spans import Section, place_of, span_options, warm_up_option, whole_sections
 from swapstream.scripts.submitted import the_deployment
 from swapstream.scripts.trial import MEASURES, QUALITY, Trial, rows_of, sheet
+
+
+class Told(NamedTuple):
+    """A plan, what it said, and where devices warmed up for it."""
+
+    plan: Plan
+    trial: Trial
+    warmed: str | None
+
 
 AGREEMENT = ("records", "both", "only_first", "only_second", "agreement", "kappa", "rank_correlation")
 
@@ -32,24 +43,27 @@ AGREEMENT = ("records", "both", "only_first", "only_second", "agreement", "kappa
 @span_options("the first that is there", "the last")
 @warm_up_option
 @click.option("--schema", help="Of which of the plans' schemas, where there are several.")
-@click.option("--deployment", help="Whose plans are meant by epoch:N [default: the one that runs here].")
+@click.option("--deployment", help="Whose plans are meant by epoch:N, and with whose state devices begin.  "
+                                   "[default: the one that runs here]")
 @click.option("--plot", type=click.Path(dir_okay=False), help="A picture: scores of both, thresholds, labels, anomalies.")
 @json_option
 @click.pass_obj
-def compare_command(name: str, plan_a: str, plan_b: str, start: str | None, end: str | None, before: int, schema: str | None,
+def compare_command(name: str, plan_a: str, plan_b: str, start: str | None, end: str | None, before: int | None, schema: str | None,
                     deployment: str | None, plot: str | None, as_json: bool) -> None:  # fmt: skip
     """Run PLAN_A and PLAN_B over a span of telemetry and say how they agree: alarms of each, and against labels where there are.
 
-    A plan is a file, or epoch:N, the one that a deployment ran or runs in that epoch. Nothing of production is touched; precision, recall
-    and average precision are scikit-learn's.
+    A plan is a file, or epoch:N, the one that a deployment ran or runs in that epoch. Devices begin as they were known to the deployment
+    then, where the plan's extractors are those that it ran, and warm up with records before the span where they are others, which is
+    said. Nothing of production is touched; precision, recall and average precision are scikit-learn's.
     """
     environment = load_environment(name)
     first, second = (pipeline_of(environment, text, deployment) for text in (plan_a, plan_b))
     comparison = Comparison(first, second, schema)
-    run(environment, comparison, start, end, before)
     topic = environment.topics.telemetry.name
+    wanted = whole_sections(environment, topic, place_of(start), place_of(end))
+    warmed = run(environment, comparison, wanted, Memories(environment, None, deployment, wanted, before))
     trials = comparison.trials(read_labels(environment), topic)
-    present(first.plan, second.plan, trials, as_json)
+    present([Told(first.plan, trials[0], warmed[0]), Told(second.plan, trials[1], warmed[1])], as_json)
     if plot:
         from swapstream.scripts.plot import draw  # matplotlib takes a second to import
 
@@ -70,31 +84,37 @@ def pipeline_of(environment: Environment, text: str, deployment: str | None) -> 
     raise UnknownName(f"{known.namespace}/{known.deployment} has no epoch {epoch}; its epochs are {there or 'not known'}")
 
 
-def run(environment: Environment, comparison: Comparison, start: str | None, end: str | None, before: int) -> None:
-    """Read the span of every partition, and some records before. Raises InvalidSettings, ClusterError."""
+def run(environment: Environment, comparison: Comparison, wanted: Mapping[int, Section], memories: Memories) -> list[str | None]:
+    """Read the span of every partition, and what comes before; of each side where devices warmed up. Raises ClusterError."""
     topic = environment.topics.telemetry.name
-    wanted = whole_sections(environment, topic, place_of(start), place_of(end))
-    begins = {partition: one.warmed(before) for partition, one in wanted.items()}
+    known = [{partition: memories.of(partition, side.extractors) for partition in wanted} for side in comparison.sides]
+    begins = {partition: min(one[partition].offset for one in known) for partition in wanted}
     with progress() as bar:
         task = bar.add_task("comparing", total=sum(max(0, one.span.last + 1 - begins[partition]) for partition, one in wanted.items()))
         for partition, one in wanted.items():
             done = begins[partition]
             with Reading(environment, topic, {partition: done}, {partition}, most=FRAME) as reading:
-                for offset in comparison.partition(frames(reading, partition, one.span.last), one.span.first):
+                raws = frames(reading, partition, one.span.last)
+                for offset in comparison.partition(raws, one.span.first, [side[partition] for side in known]):
                     bar.advance(task, offset + 1 - done)
                     done = offset + 1
+    return [warmed_up(one, wanted) for one in known]
 
 
-def present(first: Plan, second: Plan, trials: tuple[Trial, Trial], as_json: bool) -> None:
+def present(told: Sequence[Told], as_json: bool) -> None:
     """A column for each plan's roles, and how the plans agree; as JSON a row a role, and one for the agreement."""
     rows: list[dict[str, Any]] = []
-    for plan, trial in zip((first, second), trials, strict=True):
-        rows += [{"plan": plan.name, "plan_digest": plan.digest, **row} for row in rows_of(trial)]
-    both = agreement(*trials)
+    for plan, trial, warmed in told:
+        rows += [{"plan": plan.name, "plan_digest": plan.digest, **row, "warmed_up": warmed} for row in rows_of(trial)]
+    first, second = told
+    both = agreement(first.trial, second.trial)
     if as_json:
         show([*rows, {"plan": None, **both}], (), True)
         return
-    measures = MEASURES if trials[0].labels is None else MEASURES + QUALITY
+    measures = MEASURES if first.trial.labels is None else MEASURES + QUALITY
     table = sheet([row | {"role": f"{row['plan']}: {row['role']}"} for row in rows], measures)
-    show(table, list(table[0]), False, f"{len(trials[0].frame):,} readings")
-    show([both], AGREEMENT, False, f"{first.name} (first) and {second.name} (second)")
+    show(table, list(table[0]), False, f"{len(first.trial.frame):,} readings")
+    show([both], AGREEMENT, False, f"{first.plan.name} (first) and {second.plan.name} (second)")
+    for which, one in zip(("first", "second"), told, strict=True):
+        if one.warmed:
+            say(f"{one.plan.name} ({which}): devices warmed up {one.warmed}")

@@ -11,12 +11,16 @@ import numpy as np
 
 from swapstream.models.errors import InvalidSettings
 from swapstream.operators.extraction import without_tokens
+from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.frame import Bool, Float64, Frame, RawFrame
 from swapstream.operators.labels import Labels
 from swapstream.operators.loaded_input import LoadedInput
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.scored import DECIDING, Scored
+from swapstream.scripts.remembered import Remembered
 from swapstream.scripts.trial import Trial, joined, trial_of
+
+NOTHING = Remembered(0)
 
 
 class Side:
@@ -26,17 +30,29 @@ class Side:
         self.part = part
         self.found: list[Scored] = []
         self.seconds = 0.0
+        self._begin = 0
         self._table = part.new_table()
 
-    def begin(self) -> None:
-        """Another partition: no device of it is known."""
-        self._table = self.part.new_table()
+    @property
+    def extractors(self) -> dict[str, Composite]:
+        """By schema."""
+        return {self.part.schema.name: self.part.extractor}
 
-    def take(self, frame: Frame, wanted: Bool) -> None:
-        """The next readings; of those that are not wanted only the devices' state is kept."""
+    def begin(self, known: Remembered) -> None:
+        """Another partition, of which so much is known."""
+        table = known.tables.get(self.part.schema.name)
+        self._begin, self._table = known.offset, self.part.new_table() if table is None else table
+
+    def take(self, frame: Frame, first: int) -> None:
+        """The next readings; before offset `first` they only change what is known of devices, and not those that are known already."""
+        if frame.offsets[0] < self._begin:
+            frame = frame.take(np.flatnonzero(frame.offsets >= self._begin))
+        if not len(frame):
+            return
         began = perf_counter()
         said = self.part.process(frame, self._table)
         self.seconds += perf_counter() - began
+        wanted = frame.offsets >= first
         if wanted.any():
             self.found.append(said if wanted.all() else taken(said, wanted))
 
@@ -53,16 +69,19 @@ class Comparison:
         self._decoders = first.decoders
         self._place = list(first.inputs).index(one.schema.name)
 
-    def partition(self, frames: Iterable[RawFrame], first: int) -> Iterable[int]:
-        """All of a partition's records from some time before the span on, which begins at offset `first`; yields how far it is."""
-        for side in self.sides:
-            side.begin()
+    def partition(self, frames: Iterable[RawFrame], first: int, known: Sequence[Remembered] = (NOTHING, NOTHING)) -> Iterable[int]:
+        """All of a partition's records from some time before the span on, which begins at offset `first`; yields how far it is.
+
+        `known`: of devices, by each side, and from which record on it is to be shown them.
+        """
+        for side, one in zip(self.sides, known, strict=True):
+            side.begin(one)
         for raw in frames:
             readings = without_tokens(raw)
             frame = self._decoders.decode(readings, 0, len(readings))[0][self._place]
             if len(frame):
                 for side in self.sides:
-                    side.take(frame, frame.offsets >= first)
+                    side.take(frame, first)
             yield int(raw.offsets[-1])
 
     def trials(self, labels: Labels, topic: str) -> tuple[Trial, Trial]:

@@ -20,13 +20,14 @@ from swapstream.operators.loaded_input import archive_of
 from swapstream.operators.scores import Archive
 from swapstream.operators.verification import Span
 from swapstream.scripts.beside import Beside
-from swapstream.scripts.computed import Remembered, computed, remembered
+from swapstream.scripts.computed import computed
 from swapstream.scripts.console import json_option, progress, say, show
 from swapstream.scripts.deployed_input import Deployed, input_in_force
 from swapstream.scripts.emitted import Emitted
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.exports import About, Writer, column_of, counted, table_of
 from swapstream.scripts.labels import read_labels
+from swapstream.scripts.remembered import Memories, Remembered
 from swapstream.scripts.rerun import EVERYTHING
 from swapstream.scripts.spans import Place, Section, deleted, place_of, sections, span_options, whole_sections
 
@@ -147,7 +148,8 @@ class Export:
     def _computed(self, wanted: Mapping[int, Section]) -> dict[int, Iterator[Part]]:
         """Through the plan's extractor, which goes on from what the shards remembered; without features of private fields."""
         deployed, given = self.deployed, self.deployed.given
-        memory = remembered(self.environment, deployed.namespace, deployed.deployment, self.topic, wanted, given)
+        memories = Memories(self.environment, deployed.namespace, deployed.deployment, wanted, None)
+        memory = {partition: memories.of(partition, {self.schema.name: given.extractor}) for partition in wanted}
         archive = archive_of(given.extractor, given.schema)
         return {
             partition: (
@@ -166,7 +168,7 @@ class Export:
             archived = self.slices.get(partition)
             begin = int(archived[-1][-1]) + 1 if archived else max(spans[partition].first, section.beginning)
             behind = msgspec.structs.replace(section, span=Span(begin, section.span.last))
-            batches = computed(self.environment, self.topic, partition, behind, self.deployed.given, Remembered(None, begin))
+            batches = computed(self.environment, self.topic, partition, behind, self.deployed.given, Remembered(begin))
             if batch := next(batches, None):
                 say(f"{self.topic}-{partition}: readings from offset {int(batch.offsets[0])} on are not archived, or not yet")
 

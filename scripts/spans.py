@@ -33,9 +33,11 @@ def span_options(first: str, last: str) -> Callable[[Command], Command]:
 
 
 def warm_up_option(command: Command) -> Command:
-    """--before, for `Section.warmed`."""
-    return click.option("--before", type=click.IntRange(0), default=BEFORE, show_default=True,
-                        help="Records of each partition before the first that only warm devices up.")(command)  # fmt: skip
+    """--before, for `Memories`."""
+    return click.option("--before", type=click.IntRange(0), metavar="RECORDS",
+                        help="So many of each partition before the first warm devices up.  [default: none, since devices begin with the "
+                             f"state that a deployment has published; {BEFORE:,} where there is none for the plan's extractors]",
+                        )(command)  # fmt: skip
 
 
 def place_of(text: str | None) -> Place | None:

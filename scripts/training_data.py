@@ -16,10 +16,11 @@ from swapstream.models.manifest import Source
 from swapstream.operators.batches import Batch
 from swapstream.operators.frame import Bool, Float64, Int64
 from swapstream.operators.labels import Labels
-from swapstream.scripts.computed import afresh, computed
+from swapstream.scripts.computed import computed
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.exports import About, Slice, read_about, read_tables
 from swapstream.scripts.labels import read_labels
+from swapstream.scripts.remembered import Remembered
 from swapstream.scripts.spans import Place, sections, whole_sections
 from swapstream.scripts.training import Input, Rows, enough
 
@@ -76,11 +77,11 @@ def of_topic(environment: Environment, topic: str, start: Place | None, end: Pla
     Raises ClusterError, and where the `whole` span is wanted InvalidSettings for one that retention has deleted.
     """
     wanted = (whole_sections if whole else sections)(environment, topic, start, end)
-    labels, memory = read_labels(environment), afresh(wanted)
+    labels = read_labels(environment)
     parts: dict[int, Read] = {}
     slices: dict[int, Slice] = {}
     for partition, section in wanted.items():
-        batches = list(computed(environment, topic, partition, section, given, memory[partition]))
+        batches = list(computed(environment, topic, partition, section, given, Remembered(section.span.first)))
         if batches:
             parts[partition] = read_batches(batches, labels, topic)
             count = sum(map(len, batches))

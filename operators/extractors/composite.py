@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from swapstream.models.errors import InvalidDefinition, InvalidPlan
-from swapstream.operators.carrying import carry, goes_on
+from swapstream.operators.carrying import all_there, carry, goes_on
 from swapstream.operators.code_loading import origin
 from swapstream.operators.device_store import read_table
 from swapstream.operators.devices import DeviceTable
@@ -144,6 +144,14 @@ class Composite:
             return str(error)
         return ""
 
+    def lacks(self, table: DeviceTable) -> str:
+        """Why devices of a table would have to warm up under this composite, "" where `carry` finds all that it remembers: in use, be
+        it of an older SCHEMA_VERSION, and not only kept from before. Changes nothing."""
+        found = table.layout
+        if all(all_there(part, found) or _older(part, found.parts) for part in self.layout.parts):
+            return self.unfit(table)
+        return str(_foreign(self.layout, found))
+
     def carry(self, table: DeviceTable, lose: bool = False) -> DeviceTable:
         """For a swap: a table with the devices of another composite's, which is used up.
 
@@ -244,8 +252,7 @@ def _migrated(member: Member, table: DeviceTable, most: int | None = None) -> St
     """A member's columns [slots, width] out of those of an older schema version in a table; None where that has none, or those it
     wants. `most`: of so many slots only."""
     ours, known = member.part, (*table.layout.parts, *table.layout.kept)
-    older = next((part for part in known if (part.name, part.settings) == (ours.name, ours.settings)
-                  and part.schema_version < ours.schema_version), None)
+    older = _older(ours, known)
     if any(ours.means(part) for part in known):
         return None
     _refuse_changed(ours, table)
@@ -255,6 +262,12 @@ def _migrated(member: Member, table: DeviceTable, most: int | None = None) -> St
     slots = len(table.names) if most is None else min(most, len(table.names))
     columns = {column: arrays[f"{older.key}.{column}"][:slots].copy() for column in older.columns}
     return _migrate(member, older.schema_version, columns)
+
+
+def _older(ours: Part, known: Iterable[Part]) -> Part | None:
+    """The same extractor's state of an older schema version."""
+    return next((part for part in known if (part.name, part.settings) == (ours.name, ours.settings)
+                 and part.schema_version < ours.schema_version), None)
 
 
 def _refuse_changed(ours: Part, table: DeviceTable) -> None:

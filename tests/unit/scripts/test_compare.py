@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from swapstream.jobs.spec import JobSpec
 from swapstream.models import objects
 from swapstream.models.errors import InvalidSettings, Unavailable
 from swapstream.models.store import Store
 from swapstream.operators.labels import DeviceSpan, Label, RecordId
-from swapstream.scripts.backfill import require_models
+from swapstream.scripts.backfill import require_all
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.main import cli
 from tests.support.broker import Broker
@@ -96,10 +97,11 @@ def test_a_store_that_went_away_ends_a_backfill(broker: Broker) -> None:
     parameters.refer(plan)
     for value in parameters.records:
         broker.append("parameters", value)
+    told = JobSpec("detect", NAMESPACE, "large", plan.digest, 0, "", {}, 1, {})
     folder = Path("store", "objects")
     assert (folder / model("a:1", FIELDS).digest).is_file()
     shutil.move(folder, "gone")
     with pytest.raises(Unavailable, match=r"store: .*store/objects/"):
-        require_models(environment, NAMESPACE, plan.digest)
+        require_all(environment, told)
     shutil.move("gone", folder)
-    require_models(environment, NAMESPACE, plan.digest)
+    require_all(environment, told)

@@ -17,10 +17,11 @@ from swapstream.models.errors import InvalidArtifact, InvalidSettings, Swapstrea
 from swapstream.models.kinds import scorer
 from swapstream.models.schema import load_schema
 from swapstream.operators.labels import DeviceSpan, Label
-from swapstream.scripts.computed import afresh, computed
+from swapstream.scripts.computed import computed
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.main import cli
 from swapstream.scripts.making import held_out
+from swapstream.scripts.remembered import Remembered
 from swapstream.scripts.spans import sections
 from swapstream.scripts.training import Rows, input_of
 from tests.support.broker import Broker
@@ -269,7 +270,7 @@ def test_features_are_those_of_the_extractor_on_each_partition(broker: Broker) -
     assert given is not None
     environment = load_environment("here.yaml")
     wanted = sections(environment, "telemetry", None, None)
-    batches = list(computed(environment, "telemetry", 1, wanted[1], given, afresh(wanted)[1]))
+    batches = list(computed(environment, "telemetry", 1, wanted[1], given, Remembered(0)))
     assert load_schema("pumps.yaml").names == given.schema.names
     assert sum(map(len, batches)) == N // 2
     assert {device for batch in batches for device in batch.devices} == {"p-1"}
