@@ -109,6 +109,8 @@ class Stored:
         self, head: StoredLayout, blocks: list[StoredRows], journals: list[StoredRows], before: Stored | None = None
     ) -> None:
         self.head, self.blocks, self.journals = head, blocks, journals
+        # The last slots that were covered may all have been free.
+        self._before = len(before.blocks) * before.head.slots if before else 0
         self.numbers: list[int] = [*(before.numbers if before else ()), *(journal.number for journal in journals)]
         newest = 1 + max((block.number for block in (*blocks, *(before.blocks if before else ()))), default=0)
         self.first = self.numbers[0] if self.numbers else newest
@@ -135,7 +137,7 @@ class Stored:
         for journal in self.journals:
             rows, removed = load(journal, layout, digest, whole=False)
             size = max(len(table.names), len(contained) * slots)
-            _check(np.union1d(rows.slots, removed), 0, size + int(rows.renewed.sum()) + len(removed))
+            _check(np.union1d(rows.slots, removed), 0, max(size, self._before) + int(rows.renewed.sum()) + len(removed))
             covered = -(-max(size, 1 + int(max(rows.slots.max(initial=-1), removed.max(initial=-1)))) // slots)
             contained += [journal.number - 1] * (covered - len(contained))
             newer = np.array(contained, np.int64) < journal.number

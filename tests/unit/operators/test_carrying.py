@@ -134,6 +134,21 @@ def test_neither_frames_nor_crashes_make_a_difference(some: list[Phase], retenti
     assert life.snapshot() == plain(some, retention)[1]
 
 
+def test_a_device_comes_to_the_last_free_slot_while_the_table_moves() -> None:
+    life = Life(Retention(max=5, evict_after=60))
+    life.swap(["ewm"])
+    life.see(["d", "b", "a", "c", "b", "d"])
+    life.number += 8  # all of them are forgotten
+    life.see(["a", "c"])
+    life.write()
+    life.swap(SPECS[3])
+    life.see(["b"])
+    life.write()
+    before = life.snapshot()
+    life.crash()
+    assert life.snapshot() == before
+
+
 @given(st.lists(st.lists(st.sampled_from("abcdefgh"), max_size=12), min_size=3, max_size=3), st.sampled_from(SPECS[1:5]))
 def test_a_swap_back_goes_on_from_the_cut(devices: list[list[str]], other: Any) -> None:
     """What a swap back finds is what would be there, had the readings between not been."""
