@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 
 from swapstream.jobs.spec import MAX_PARALLELISM, JobSpec, check_restorable
-from swapstream.models.errors import InvalidPlan, InvalidSettings, Rejected
+from swapstream.models.errors import ClusterError, InvalidPlan, InvalidSettings, Rejected
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.pipeline import Pipeline
 from swapstream.operators.plan import Plan
@@ -16,8 +17,10 @@ from swapstream.scripts.checkpoints import newest_checkpoint
 from swapstream.scripts.console import say
 from swapstream.scripts.deployments import Deployment
 from swapstream.scripts.environment import Environment
+from swapstream.scripts.history import Step
 from swapstream.scripts.known import Known
 from swapstream.scripts.migrating import newest_states, try_migration
+from swapstream.scripts.offsets import committed_offsets
 from swapstream.scripts.publish import Author, Part, read_definitions, stated
 from swapstream.scripts.quality import Here
 from swapstream.scripts.quality import require as require_quality
@@ -71,8 +74,32 @@ def check_models(plan: Plan, parts: Iterable[Part], known: Known) -> None:
         raise Rejected(f"plan {plan.name!r}: {refusal}")
 
 
+def check_output(environment: Environment, intended: Intended) -> None:
+    """For a handover: no plan under which a shard of the job that runs may still answer sends readings elsewhere. Raises InvalidPlan."""
+    positions: dict[int, int] = {}
+    with suppress(ClusterError):  # a user who may not ask for it can upgrade all the same
+        positions = committed_offsets(environment, intended.before.group)
+    now = intended.known.in_force
+    for step in ahead(intended.known.history, positions):
+        try:
+            check_chains(intended.known.plan(step.plan), intended.plan)
+        except InvalidPlan as error:
+            late = "" if step == now else f" (shards have not passed the swap to epoch {now.epoch} yet: `swapstream status` shows when)"
+            raise InvalidPlan(f"{error}{late}") from None
+
+
+def ahead(history: Sequence[Step], positions: Mapping[int, int]) -> list[Step]:
+    """What shards whose next records are at these positions answer under from there on: the newest step, and for those that lag
+    the ones before it."""
+    def reached(partition: int, offset: int) -> int:
+        return max((step.epoch for step in history if not step.cut or step.cut.arrival or step.cut.covers(partition, offset)), default=0)
+
+    first = min((reached(*place) for place in positions.items()), default=history[-1].epoch)
+    return [step for step in history if step.epoch >= first]
+
+
 def check_chains(before: Plan, after: Plan) -> None:
-    """For a handover: the new job knows where the old one's output ends only where the same readings go to the same topics under both
+    """The new job of a handover knows where the old one's output ends only where the same readings go to the same topics under both
     plans. Raises InvalidPlan for what is to be changed by a swap."""
     if before.schemas != after.schemas:
         raise InvalidPlan(f"plan {after.name!r}: a handover can't change schemas ({', '.join(map(str, before.schemas))} to "

@@ -25,7 +25,7 @@ from swapstream.models.errors import ClusterError, Conflict, Rejected, Swapstrea
 from swapstream.operators.cut import Cut
 from swapstream.scripts.acknowledge import Ledger
 from swapstream.scripts.catching_up import CatchingUp
-from swapstream.scripts.compatibility import Intended, check, check_chains
+from swapstream.scripts.compatibility import Intended, check, check_output
 from swapstream.scripts.console import say
 from swapstream.scripts.controller import Controller, Swapped
 from swapstream.scripts.deployments import Deployments
@@ -55,7 +55,7 @@ def handover_upgrade(order: UpgradeOrder, steps: Steps) -> dict[str, Any]:
         intended = intend(order, "handover", flink)
         require_knowing(Deployments(order.environment).spec(order.deployment))
         require_slots(flink, intended.after.parallelism)
-        check_chains(intended.known.plan(intended.known.in_force.plan), intended.plan)
+        check_output(order.environment, intended)
         step.result = check(order.environment, intended, order.author)
     handover = Handover(order, steps, flink, begun(order, intended, "handover", STEPS[0]))
     handover.write(intended)

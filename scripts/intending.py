@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError
 from swapstream.operators.assignment import Upgrade
@@ -16,6 +18,10 @@ from swapstream.scripts.publish import Part, plan_parts
 from swapstream.scripts.specification import next_spec
 from swapstream.scripts.upgrade_order import UpgradeOrder
 from swapstream.scripts.upgrade_progress import Mode
+
+ON_ITS_WAY = frozenset({"INITIALIZING", "CREATED", "FAILING", "RESTARTING"})
+"""Flink's words for a job that it is about to start, or to start again after a failure."""
+PATIENCE_S, LOOK_AGAIN = 60.0, 0.5
 
 
 def intend(order: UpgradeOrder, mode: Mode, flink: JobOperator) -> Intended:
@@ -34,13 +40,22 @@ def intend(order: UpgradeOrder, mode: Mode, flink: JobOperator) -> Intended:
 
 
 def running(deployments: Deployments, name: str, flink: JobOperator) -> Deployment:
-    """The record of a deployment whose job runs. Raises UnknownName, ClusterError."""
-    found = deployments.require(name)
-    state = flink.state(found.job_id) if found.desired == "running" else "stopped"
+    """The record of a deployment whose job runs; one that Flink is bringing back is waited for. Raises UnknownName, ClusterError."""
+    until = time.monotonic() + PATIENCE_S
+    found, state = now(deployments, name, flink)
+    while state in ON_ITS_WAY and time.monotonic() < until:
+        time.sleep(LOOK_AGAIN)
+        found, state = now(deployments, name, flink)
     if state != "RUNNING":
         raise ClusterError(f"{found.full_name} does not run ({state or 'its job is not known'}): an upgrade takes over from a job that "
                            f"runs; `swapstream submit {found.job} --deployment {name} --from latest` starts it")  # fmt: skip
     return found
+
+
+def now(deployments: Deployments, name: str, flink: JobOperator) -> tuple[Deployment, str | None]:
+    """A deployment's record and its job's state. Raises UnknownName."""
+    found = deployments.require(name)
+    return found, flink.state(found.job_id) if found.desired == "running" else "stopped"
 
 
 def wanted(order: UpgradeOrder, known: Known) -> tuple[Plan, list[Part]]:

@@ -32,6 +32,8 @@ from swapstream.scripts.upgrade_progress import ProgressFile
 
 PATIENCE = 120.0
 """Seconds from the submission until every task runs; about 10 are usual."""
+COMING_BACK_S, LOOK_AGAIN = 20.0, 0.5
+"""As long may a TaskManager that was lost take to be there again."""
 
 
 class Submission:
@@ -150,9 +152,11 @@ def _after(earlier: Deployment, wanted: Deployment) -> Deployment:
 
 
 def require_slots(flink: JobOperator, needed: int, freed: int = 0) -> None:
-    """Raises ClusterError where too few are free; `freed` will be."""
-    overview = flink.rest.overview()
-    free, total = overview["slots-available"], overview["slots-total"]
+    """Raises ClusterError where too few are free; `freed` will be. TaskManagers that are on their way are waited for."""
+    until = time.monotonic() + COMING_BACK_S
+    while (slots := flink.rest.overview())["slots-total"] < needed and time.monotonic() < until:
+        time.sleep(LOOK_AGAIN)
+    free, total = slots["slots-available"], slots["slots-total"]
     if free + freed < needed:
         raise ClusterError(f"{needed} slots are needed and {free + freed} of {total} are free; cancel a "
                            "job, lower --parallelism, or raise flink.slots in the environment and restart it")  # fmt: skip

@@ -104,6 +104,7 @@ def both_know(run: Run) -> bool:
 
 
 def back(run: Run) -> dict[str, Any]:
+    wait_until(lambda: bool(workers(run.stand)), 60, "the job's workers run")
     old = workers(run.stand)
     with Upgrading(run.stand, *run.other) as upgrading:
         upgrading.wait_for("retire")

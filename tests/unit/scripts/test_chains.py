@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from swapstream.models.errors import InvalidPlan
-from swapstream.scripts.compatibility import check_chains
+from swapstream.operators.cut import Cut
+from swapstream.scripts.compatibility import ahead, check_chains
+from swapstream.scripts.history import Step
 from tests.support.shards import EWM, deployable, route
 
 PLAIN = deployable("plain", champion="a:1").plan
@@ -33,3 +35,28 @@ def test_where_readings_go_may_not(after) -> None:
 def test_schemas_may_not() -> None:
     with pytest.raises(InvalidPlan, match="can't change schemas"):
         check_chains(PLAIN, deployable("wide", schema="wide", champion="w:1").plan)
+
+
+def cut(epoch: int, offsets: dict[int, int], arrival: bool = False) -> Step:
+    plan = f"plan-{epoch}"
+    return Step(epoch, plan, "arrival" if arrival else "token", Cut("prod", "d", epoch, plan, "t", offsets, arrival=arrival))
+
+
+HISTORY = [Step(0, "plan-0", "submitted"), cut(1, {0: 10, 1: 20}), cut(2, {0: 30, 1: 40}), cut(3, {0: 50, 1: 60})]
+
+
+@pytest.mark.parametrize(("positions", "epochs"), [
+    ({}, [3]),
+    ({0: 51, 1: 61}, [3]),
+    ({0: 51, 1: 60}, [2, 3]),
+    ({0: 11, 1: 61}, [1, 2, 3]),
+    ({0: 51, 1: 0}, [0, 1, 2, 3]),
+])  # fmt: skip
+def test_what_a_shard_that_lags_has_yet_to_answer_under_counts(positions, epochs) -> None:
+    assert [step.epoch for step in ahead(HISTORY, positions)] == epochs
+
+
+def test_what_takes_effect_at_arrival_waits_for_nobody() -> None:
+    history = [*HISTORY, cut(4, {}, arrival=True)]
+    assert [step.epoch for step in ahead(history, {0: 0, 1: 0})] == [4]
+    assert [step.epoch for step in ahead([*history, cut(5, {0: 70, 1: 80})], {0: 70, 1: 81})] == [4, 5]

@@ -12,7 +12,17 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict, Rejected
 from swapstream.models.numbers import numbers
 from swapstream.operators.token import HANDOVER, PREPARE, Token
-from swapstream.scripts import catching_up, handover, kafka, retiring, savepoints, succeeding, upgrading
+from swapstream.scripts import (
+    catching_up,
+    compatibility,
+    handover,
+    intending,
+    kafka,
+    retiring,
+    savepoints,
+    succeeding,
+    upgrading,
+)
 from swapstream.scripts.controller import Controller
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.green import Green
@@ -107,6 +117,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(handover, "LOOK_AGAIN", 0.01)
     monkeypatch.setattr(savepoints, "FlinkRest", lambda _: made.flink.rest)
     monkeypatch.setattr(handover, "check", lambda *_: "it fits")
+    monkeypatch.setattr(compatibility, "committed_offsets", lambda *_: {})
     monkeypatch.setattr(upgrading, "offsets_at", lambda *_: "earliest")
     monkeypatch.setattr(retiring, "uncommitted", lambda *_: [])
     monkeypatch.setattr(catching_up, "end_offsets", lambda *_: {})
@@ -235,6 +246,20 @@ def test_jobs_of_earlier_releases_are_refused(world: World) -> None:
     with pytest.raises(Rejected, match="earlier release"):
         world.begin()
     world.is_as_before()
+
+
+def test_a_job_that_flink_brings_back_is_waited_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intending.time, "sleep", lambda _: world.flink.known.update(old="RUNNING"))
+    world.flink.known["old"] = "RESTARTING"
+    world.begin()
+    world.is_handed_over()
+
+
+def test_one_that_does_not_come_back_is_refused(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intending, "PATIENCE_S", 0.0)
+    world.flink.known["old"] = "RESTARTING"
+    with pytest.raises(ClusterError, match=r"d does not run \(RESTARTING\)"):
+        world.begin()
 
 
 def test_without_slots_for_both_it_is_refused(world: World) -> None:
