@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow
@@ -25,19 +24,15 @@ COLUMNS = {
 """A row for each reading and role; `score` is null where the model failed, `error` where it did not."""
 
 
-def write_answers(environment: Environment, deployment: str, target: Path) -> int:
-    """Everything of a deployment in the environment's topic of scores; returns how many files that made. Nothing is left where it fails.
-
-    Raises Conflict where something is there already, ClusterError, OSError.
-    """
+def write_answers(environment: Environment, deployment: str, writer: Writer) -> int:
+    """Everything of a deployment in the environment's topic of scores; returns how many files that made. Raises ClusterError, OSError."""
     topic = environment.topics.scores.name
-    with Writer(target) as writer:
-        for partition in range(partition_count(environment, topic)):
-            for frame in frames_of(environment, topic, partition, deployment):
-                for role in frame.roles:
-                    table, times = table_of(frame, role)
-                    writer.add(partition, table, times)
-        return writer.finish_alone()
+    for partition in range(partition_count(environment, topic)):
+        for frame in frames_of(environment, topic, partition, deployment):
+            for role in frame.roles:
+                table, times = table_of(frame, role)
+                writer.add(partition, table, times)
+    return writer.finish_alone()
 
 
 def frames_of(environment: Environment, topic: str, partition: int, deployment: str) -> Iterator[ScoresFrame]:

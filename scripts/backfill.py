@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,13 @@ import click
 import msgspec
 
 from swapstream.jobs.spec import JobSpec
-from swapstream.models.errors import ClusterError, Conflict, Unavailable
+from swapstream.models.errors import ClusterError, Conflict, InvalidSettings, Unavailable
 from swapstream.models.objects import Objects
 from swapstream.operators.assignment import Inherited
 from swapstream.operators.cut import Cut
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.pipelines import Pipelines
-from swapstream.operators.plan_file import load_plan_file
+from swapstream.operators.plan_file import PlanFile, load_plan_file
 from swapstream.operators.token import is_token
 from swapstream.scripts import inheriting
 from swapstream.scripts.answers_file import write_answers
@@ -27,6 +28,7 @@ from swapstream.scripts.catalogue import find_schema
 from swapstream.scripts.console import json_option, progress, say, show
 from swapstream.scripts.deployments import Deployment, check_name
 from swapstream.scripts.environment import Environment, load_environment
+from swapstream.scripts.exports import Writer
 from swapstream.scripts.flink_rest import ENDED
 from swapstream.scripts.job import cancel
 from swapstream.scripts.offsets import committed_offsets
@@ -55,7 +57,7 @@ STILL = 6.0
 @click.option("--deployment", help="With whose state devices begin.  [default: the one that runs here]")
 @click.option("--name", "run", help="Of this run, and of what it writes: topics NAME.scores and so on.  [default: backfill-PLAN]")
 @click.option("--out", type=click.Path(file_okay=False),
-              help="Write scores to Parquet files by day in this directory, and remove the topics.")
+              help="Write scores to Parquet files by day in this directory, which must be empty or not there, and remove the topics.")
 @click.option("--parallelism", type=click.IntRange(1, 128), help="Subtasks.  [default: the environment's]")
 @click.option("--why", default="", help="The reason, for the definitions that are published.")
 @json_option
@@ -74,18 +76,27 @@ def backfill_command(name: str, plan_file: str, start: str | None, end: str | No
     inputs = plan.inputs(lambda schema: find_schema(schema, Path(plan_file).parent))
     called = check_name(run or f"backfill-{plan.name}")
     wanted = whole_sections(environment, environment.topics.telemetry.name, place_of(start), place_of(end))
+    if out:
+        require_scores(plan)
     own = of_its_own(environment, called)
     found = Deployment(environment.job.namespace, called, JOB, parallelism or environment.job.parallelism)
     extractors = {schema.name: extractor for schema, extractor in inputs}
     backfill = Backfill(own, found, sorted(plan.digests), wanted, Memories(environment, None, deployment, wanted, before), extractors)
-    row = backfill.run(plan_file, author_of(environment, why))
-    if out:
-        row["files"] = write_answers(own, called, Path(out))
-        remove_topics(own)
+    with Writer(Path(out)) if out else nullcontext() as writer:  # what can't be written is said before anything is computed
+        row = backfill.run(plan_file, author_of(environment, why))
+        if writer:
+            row["files"] = write_answers(own, called, writer)
+            remove_topics(own)
     if row["warmed_up"]:
         say(f"devices warmed up {row['warmed_up']}")
     say(f"{row['records']:,} records in {row['seconds']:.1f} s")
     show([row], ["plan", "records", "seconds", "out" if out else "topics"], as_json)
+
+
+def require_scores(plan: PlanFile) -> None:
+    """Raises InvalidSettings."""
+    if not any(route.champion for route in plan.every_route()):
+        raise InvalidSettings(f"--out takes scores, and plan {plan.name!r} has no champion; its features go to a topic, without --out")
 
 
 def of_its_own(environment: Environment, name: str) -> Environment:

@@ -27,7 +27,7 @@ from swapstream.scripts.emitted import Emitted
 from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.exports import About, Writer, column_of, counted, table_of
 from swapstream.scripts.labels import read_labels
-from swapstream.scripts.remembered import Memories, Remembered
+from swapstream.scripts.remembered import Memories, Remembered, warmed_up
 from swapstream.scripts.rerun import EVERYTHING
 from swapstream.scripts.spans import Place, Section, deleted, place_of, sections, span_options, whole_sections
 
@@ -68,15 +68,18 @@ def export_command(name: str, out: Path, start: str | None, end: str | None, dep
     """
     environment = load_environment(name)
     deployed = input_in_force(environment, namespace, deployment, schema)
-    about = Export(environment, deployed, Ends(place_of(start), place_of(end)), source).write(out)
+    export = Export(environment, deployed, Ends(place_of(start), place_of(end)), source)
+    about = export.write(out)
     columns = ("partition", "from", "to", "rows")
     rows = [{"partition": part.partition, "from": part.first, "to": part.last, "rows": part.rows} for part in about.slices]
     told = {"rows": about.rows, "labelled": about.labelled, "anomalies": about.anomalies, "scored": about.scored}
     if as_json:
-        show([told | {"out": str(out), "source": about.source, "slices": rows, "days": len({path.split("/")[0] for path in about.files})}],
-             (), True)
+        days = len({path.split("/")[0] for path in about.files})
+        show([told | {"out": str(out), "source": about.source, "warmed_up": export.warmed, "slices": rows, "days": days}], (), True)
         return
     show(rows, columns, False, f"{out}, from {'the archive' if about.source == 'features' else 'telemetry'}")
+    if export.warmed:
+        say(f"devices warmed up {export.warmed}")
     say(", ".join(f"{value:,} {key}" for key, value in told.items()))
 
 
@@ -91,6 +94,7 @@ class Export:
         self.slices: dict[int, list[Int64]] = {}
         self.plans: dict[str, None] = {}
         self.made: Made | None = None
+        self.warmed: str | None = None
 
     def write(self, out: Path) -> About:
         """Raises Conflict, InvalidSettings, UnknownName, ClusterError, OSError: with nothing written."""
@@ -150,6 +154,7 @@ class Export:
         deployed, given = self.deployed, self.deployed.given
         memories = Memories(self.environment, deployed.namespace, deployed.deployment, wanted, None)
         memory = {partition: memories.of(partition, {self.schema.name: given.extractor}) for partition in wanted}
+        self.warmed = warmed_up(memory, wanted)
         archive = archive_of(given.extractor, given.schema)
         return {
             partition: (

@@ -32,18 +32,21 @@ RECORDS = 20_000
 FAULT = 12_345
 """The reading with a value that is none of the others'."""
 PATH, SCHEMA = demo_schema()
+EXTRACTOR = ["identity", {"ewm": {"halflife": 5_000, "warmup": 1, "fields": [SCHEMA.names[0]], "statistics": ["mean"]}}]
 NOTEBOOK = Path(__file__).parents[1] / "examples" / "anomaly.ipynb"
 
 
 @pytest.fixture(scope="module")
 def stand(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
-    """A deployment that has answered RECORDS readings under its first plan, and a second plan beside it."""
-    found = Stand(cluster, tmp_path_factory.mktemp("past"), "past")
+    """A deployment that has answered RECORDS readings under its first plan, and a second plan beside it. What devices are remembered by
+    never fades."""
+    found = Stand(cluster, tmp_path_factory.mktemp("past"), "past", snapshot_every_ms=200)
     rows = np.random.default_rng(0).normal(size=(2_000, len(SCHEMA.names)))
+    learned = np.column_stack([rows, rows[:, 0] / 100])
     for version in (1, 2):
-        found.train("zscore", version, rows[: 1_000 * version], SCHEMA.names)
-        found.plan(f"plan-{version}", PATH, ["identity"], f"past:{version}")
-    found.write("plan-1", {"name": "past", "schema": str(PATH), "extractor": ["identity"], "champion": "past:1", "challengers": ["past:2"]})
+        found.train("zscore", version, learned[: 1_000 * version], (*SCHEMA.names, f"{SCHEMA.names[0]}.ewm_mean"))
+        found.plan(f"plan-{version}", PATH, EXTRACTOR, f"past:{version}")
+    found.write("plan-1", {"name": "past", "schema": str(PATH), "extractor": EXTRACTOR, "champion": "past:1", "challengers": ["past:2"]})
     found.run("submit", "detect", "--plan", found.directory / "plan-1.yaml", "--start", "earliest")
     encode = encoder(SCHEMA)
 
@@ -65,12 +68,18 @@ def test_production_stays_as_it_is(stand: Stand, tmp_path: Path) -> None:
     first, last = 1_000, min(lasts.values())
     second = stand.directory / "plan-2.yaml"
     out = tmp_path / "answers"
-    (row,) = stand.rows("backfill", "--plan", second, "--from", str(first), "--to", str(last), "--before", "50", "--out", out)
+    (row,) = stand.rows("backfill", "--plan", second, "--from", str(first), "--to", str(last), "--out", out)
     table = pandas.read_parquet(out)
     inside = sorted(place for place in wanted if first <= place[1] <= last)
     assert sorted(zip(table["partition"], table["offset"], strict=True)) == inside
     assert set(table["model"]) == {"past:2"}
     assert row["records"] >= len(inside)
+    assert row["warmed_up"] is None
+    asked = {(said["partition"], said["offset"]): said["score"]
+             for frame in stand.frames() for said in frame.rows() if said["model"] == "past:2"}  # fmt: skip
+    found = dict(zip(zip(table["partition"], table["offset"], strict=True), table["score"], strict=True))
+    assert found == {place: asked[place] for place in inside}
+    assert not list((Path(stand.environment.store) / "states").glob("*/*"))
     assert Counter(place for frame in stand.frames() for place in places(frame)) == production
     assert stand.messages("ledger") == ledger
     assert not [name for name in existing_topics(stand.environment) if name.startswith("backfill-")]
@@ -82,6 +91,8 @@ def test_production_stays_as_it_is(stand: Stand, tmp_path: Path) -> None:
 
     *plans, both = stand.rows("compare", "epoch:0", second, "--from", str(first), "--to", str(last))
     assert both["records"] == len(inside)
+    assert {row["warmed_up"] for row in plans} == {None}
+    assert plans[0]["anomalies"] == sum(emitted[place]["anomalous"] for place in inside)
     assert plans[-1]["anomalies"] == int(table["anomalous"].sum())
     stand.run("verify")
 

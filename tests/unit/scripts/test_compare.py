@@ -14,9 +14,10 @@ from click.testing import CliRunner
 
 from swapstream.jobs.spec import JobSpec
 from swapstream.models import objects
-from swapstream.models.errors import InvalidSettings, Unavailable
+from swapstream.models.errors import Conflict, InvalidSettings, Unavailable
 from swapstream.models.store import Store
 from swapstream.operators.labels import DeviceSpan, Label, RecordId
+from swapstream.scripts import backfill
 from swapstream.scripts.backfill import require_all
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.main import cli
@@ -83,6 +84,22 @@ def test_a_span_that_retention_has_deleted_is_refused(broker: Broker, arguments:
     with pytest.raises(InvalidSettings, match=said):
         run(*arguments, "--from", str(FIRST - 1), "--json")
     assert not [path for path in Path().rglob("*") if path.name.startswith("backfill-")]
+
+
+@pytest.mark.parametrize(("plan", "kind", "said"), [
+    ("a.yaml", Conflict, "out is there already; allowed is a directory that is empty or not there"),
+    ("archive.yaml", InvalidSettings, "--out takes scores, and plan 'archive' has no champion; its features go to a topic, without --out"),
+])  # fmt: skip
+def test_what_can_not_be_written_is_said_before_a_backfill(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch, plan: str, kind: type[Exception], said: str
+) -> None:
+    monkeypatch.setattr(backfill, "of_its_own", lambda environment, name: environment)
+    monkeypatch.setattr(backfill.Backfill, "run", lambda *_: pytest.fail("it was begun"))
+    Path("archive.yaml").write_bytes(msgspec.yaml.encode({"name": "archive", "schema": "pumps.yaml"}))
+    Path("out").mkdir()
+    Path("out", "mine").write_text("mine")
+    with pytest.raises(kind, match=said):
+        run("backfill", "--plan", plan, "--out", "out", "--json")
 
 
 def test_what_is_left_is_compared(broker: Broker) -> None:

@@ -111,14 +111,26 @@ def test_telemetry_gives_the_same_bits_as_the_archive(broker: Broker) -> None:
     past = lived(DECOY)
     broker.live(past)
     middle = past.log[30][0]
-    export("--source", "telemetry", "--from", str(middle))
+    done = export("--source", "telemetry", "--from", str(middle))
     found = table()
     archived = emitted(past, "features")
     archived = archived[archived.offset >= middle]
     assert bits(found) == archived["features"].tolist()
     assert found["warming"].tolist() == archived["warming"].tolist()
     about = read_about(Path("out"))
+    assert "warmed up" not in done.stderr
     assert (about.source, about.plans, about.features) == ("telemetry", (DECOY.digest,), tuple(FEATURES))
+
+
+def test_without_a_snapshot_devices_warm_up_with_records_before(broker: Broker) -> None:
+    past = lived(DECOY)
+    broker.live(past)
+    broker.logs["snapshots", 0].clear()
+    middle = past.log[30][0]
+    (row,) = [json.loads(line) for line in export("--source", "telemetry", "--from", str(middle), "--json").stdout.splitlines()]
+    assert row["warmed_up"].startswith(f"with the {middle} records before the span in partition 0: no state that prod/")
+    archived = emitted(past, "features")
+    assert bits(table()) == archived[archived.offset >= middle]["features"].tolist()
 
 
 def test_what_was_not_archived_is_computed(broker: Broker) -> None:
