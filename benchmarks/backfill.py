@@ -20,7 +20,8 @@ from benchmarks.measure import Output
 from benchmarks.readings import Readings
 from benchmarks.workload import PARTITIONS, PLAN, producer, send
 from swapstream.models.errors import ClusterError
-from swapstream.scripts.backfill import Backfill, of_its_own
+from swapstream.operators.plan_file import load_plan_file
+from swapstream.scripts.backfill import Backfill, extractors_of, of_its_own
 from swapstream.scripts.bounds import bounds, end_offsets
 from swapstream.scripts.console import say, show
 from swapstream.scripts.deployments import Deployment
@@ -29,6 +30,7 @@ from swapstream.scripts.figure import blank, save
 from swapstream.scripts.flink_cli import FlinkCommandLine
 from swapstream.scripts.offsets import committed_offsets
 from swapstream.scripts.publish import author_of
+from swapstream.scripts.remembered import Memories
 from swapstream.scripts.spans import whole_sections
 from swapstream.scripts.submitted import group_of
 from swapstream.scripts.topics import ensure_topics
@@ -116,8 +118,10 @@ def backfill(arena: Arena, run: str) -> Output:
     """All of telemetry, as the command without options."""
     environment, own = arena.environment, of_its_own(arena.environment, run)
     found = Deployment(environment.job.namespace, run, "detect", environment.job.parallelism)
-    job = Measured(own, found, [], whole_sections(environment, environment.topics.telemetry.name, None, None), 0)
-    job.run(str(arena.directory / PLAN), author_of(environment, "benchmark"))
+    wanted, plan = whole_sections(environment, environment.topics.telemetry.name, None, None), str(arena.directory / PLAN)
+    memories = Memories(environment, None, PRODUCTION, wanted, None)
+    job = Measured(own, found, [], wanted, memories, extractors_of(load_plan_file(plan), plan))
+    job.run(plan, author_of(environment, "benchmark"))
     output = measure.collect(own, own.topics.scores.name, dict.fromkeys(range(PARTITIONS), 0), measure.frames, job.began)
     if len(output) != arena.readings:
         raise ClusterError(f"backfill answered {len(output)} of {arena.readings} readings")

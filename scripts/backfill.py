@@ -73,24 +73,27 @@ def backfill_command(name: str, plan_file: str, start: str | None, end: str | No
     """
     environment = load_environment(name)
     plan = load_plan_file(plan_file)
-    inputs = plan.inputs(lambda schema: find_schema(schema, Path(plan_file).parent))
+    extractors = extractors_of(plan, plan_file)
     called = check_name(run or f"backfill-{plan.name}")
     wanted = whole_sections(environment, environment.topics.telemetry.name, place_of(start), place_of(end))
     if out:
         require_scores(plan)
     own = of_its_own(environment, called)
     found = Deployment(environment.job.namespace, called, JOB, parallelism or environment.job.parallelism)
-    extractors = {schema.name: extractor for schema, extractor in inputs}
     backfill = Backfill(own, found, sorted(plan.digests), wanted, Memories(environment, None, deployment, wanted, before), extractors)
     with Writer(Path(out)) if out else nullcontext() as writer:  # what can't be written is said before anything is computed
         row = backfill.run(plan_file, author_of(environment, why))
         if writer:
-            row["files"] = write_answers(own, called, writer)
-            remove_topics(own)
+            row["files"] = written(own, called, writer)
     if row["warmed_up"]:
         say(f"devices warmed up {row['warmed_up']}")
     say(f"{row['records']:,} records in {row['seconds']:.1f} s")
     show([row], ["plan", "records", "seconds", "out" if out else "topics"], as_json)
+
+
+def extractors_of(plan: PlanFile, path: str) -> dict[str, Composite]:
+    """By schema, of a plan read from `path`. Raises UnknownName, InvalidPlan, InvalidSchema."""
+    return {schema.name: extractor for schema, extractor in plan.inputs(lambda name: find_schema(name, Path(path).parent))}
 
 
 def require_scores(plan: PlanFile) -> None:
@@ -107,6 +110,17 @@ def of_its_own(environment: Environment, name: str) -> Environment:
     if there:
         raise Conflict(f"topic {there[0]} is there already; choose another --name, or remove what that run wrote")
     return msgspec.structs.replace(environment, topics=msgspec.structs.replace(environment.topics, **topics))
+
+
+def written(own: Environment, called: str, writer: Writer) -> int:
+    """Scores as files, and no topics any more; these stay where that fails, since to compute them was dear. Returns how many files."""
+    try:
+        files = write_answers(own, called, writer)
+    except BaseException:
+        say(f"the scores stay in topic {own.topics.scores.name}")
+        raise
+    remove_topics(own)
+    return files
 
 
 def remove_topics(own: Environment) -> None:

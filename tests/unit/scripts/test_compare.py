@@ -17,9 +17,9 @@ from swapstream.models import objects
 from swapstream.models.errors import Conflict, InvalidSettings, Unavailable
 from swapstream.models.store import Store
 from swapstream.operators.labels import DeviceSpan, Label, RecordId
-from swapstream.scripts import backfill
+from swapstream.scripts import backfill, exports
 from swapstream.scripts.backfill import require_all
-from swapstream.scripts.environment import load_environment
+from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.main import cli
 from tests.support.broker import Broker
 from tests.support.shards import FIELDS, NAMESPACE, TOPIC, Parameters, deployable, model, reading
@@ -122,3 +122,19 @@ def test_a_store_that_went_away_ends_a_backfill(broker: Broker) -> None:
         require_all(environment, told)
     shutil.move("gone", folder)
     require_all(environment, told)
+
+
+def test_what_is_answered_stays_where_files_can_not_be_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def full(*_: Any) -> int:
+        raise OSError(28, "No space left on device", "out")
+
+    removed: list[Any] = []
+    monkeypatch.setattr(backfill, "write_answers", full)
+    monkeypatch.setattr(backfill, "remove_topics", removed.append)
+    with pytest.raises(OSError, match="No space left"):
+        backfill.written(Environment(), "backfill-a", exports.Writer(Path("out")))
+    assert not removed
+    assert capsys.readouterr().err == "the scores stay in topic scores\n"
+    monkeypatch.setattr(backfill, "write_answers", lambda *_: 3)
+    assert backfill.written(Environment(), "backfill-a", exports.Writer(Path("out"))) == 3
+    assert removed == [Environment()]
