@@ -57,7 +57,7 @@ class Memories:
         """For a plan's extractors, by schema."""
         section = self._wanted[partition]
         stateful = {schema: extractor for schema, extractor in extractors.items() if not extractor.stateless}
-        if not stateful:
+        if not stateful or section.span.last < section.span.first:
             return Remembered(section.span.first)
         state = self._found.get(partition)
         tables = tables_of(state, stateful) if state else self._why
@@ -97,9 +97,8 @@ def warmed_up(found: Mapping[int, Remembered], wanted: Mapping[int, Section]) ->
     """Where devices had to warm up, with how many records, and why, as one line; None where they went on from published state."""
     reasons: dict[tuple[int, str], list[str]] = {}
     for partition, one in found.items():
-        span = wanted[partition].span
-        if one.lacking and span.first <= span.last:
-            reasons.setdefault((span.first - one.offset, one.lacking), []).append(str(partition))
+        if one.lacking:
+            reasons.setdefault((wanted[partition].span.first - one.offset, one.lacking), []).append(str(partition))
     said = [f"with the {count:,} records before the span in partition {', '.join(partitions)}: {why}"
             for (count, why), partitions in reasons.items()]
     return "; ".join(said) or None
