@@ -74,12 +74,10 @@ def _partitions(environment: Environment, client: Any, topic: str) -> int:
 def consumer(environment: Environment, topic: str, start: Start = "earliest", read_committed: bool = True,
              partitions: Collection[int] | None = None, most: int = 5_000) -> Any:
     """A KafkaConsumer without a group, assigned to some partitions of the topic (None: to all) and standing at `start`: "earliest",
-    "latest", or the first offset to read by partition (partitions not named start at "earliest"). `most` records come at once.
-
-    Checksums are left to the broker, as librdkafka does: in Python they cost twice as much as reading does."""
+    "latest", or the first offset to read by partition (partitions not named start at "earliest"). `most` records come at once."""
     client = connect(environment, KafkaConsumer, group_id=None, enable_auto_commit=False, auto_offset_reset="earliest",
                      isolation_level="read_committed" if read_committed else "read_uncommitted", max_poll_records=most,
-                     max_partition_fetch_bytes=MAX_MESSAGE, fetch_max_wait_ms=100, check_crcs=False, **QUIET)
+                     max_partition_fetch_bytes=MAX_MESSAGE, fetch_max_wait_ms=100, **QUIET)
     try:
         there = range(_partitions(environment, client, topic))
         assigned = [TopicPartition(topic, i) for i in there if partitions is None or i in partitions]

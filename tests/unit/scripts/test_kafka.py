@@ -7,7 +7,9 @@ import socket
 import threading
 
 import pytest
+from crc32c import crc32c
 from kafka.errors import KafkaTimeoutError, SaslAuthenticationFailedError
+from kafka.record import util
 
 from swapstream.models.errors import ClusterError
 from swapstream.scripts import connecting, kafka
@@ -34,6 +36,12 @@ def deaf():
         thread.start()
         yield server.getsockname()[1]
         thread.join()
+
+
+def test_checksums_are_not_computed_in_python():
+    """That would cost twice as much as all the rest of reading."""
+    assert util.calc_crc32c(b"123456789") == 0xE3069283
+    assert util._crc32c is crc32c
 
 
 def test_our_own_broker_that_is_away_is_to_be_started():
