@@ -23,7 +23,8 @@ def flink_classes() -> Iterator[Any]:
         )  # fmt: skip
     except (OSError, ValueError) as error:
         raise ClusterError(f"{java()} does not start: {error}; Java 17 is needed") from error
-    gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=token))
+    # Nothing is collected while it runs, and it runs for a second: a Python object that goes after its end would ask it, and log a trace.
+    gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=token, enable_memory_management=False))
     try:
         yield gateway.jvm
     finally:

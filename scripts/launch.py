@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import tempfile
@@ -22,6 +23,7 @@ from swapstream.scripts.environment import (
     recorded,
     with_recorded,
 )
+from swapstream.scripts.flink_cli import connector, python_jar
 from swapstream.scripts.flink_rest import FlinkRest
 from swapstream.scripts.ports import choose
 from swapstream.scripts.processes import Process, Supervisor, sweep
@@ -45,7 +47,7 @@ def launch(name: str) -> tuple[Environment, Supervisor]:
     _write(environment, environment_file(name), chosen)
     _make_executable(flink_home() / "bin")
     supervisor = Supervisor(environment.path, chosen.socket)
-    supervisor.start(process_environment(environment))
+    supervisor.start(process_environment(environment) | ({} if environment.flink.rest else class_path()))
     return environment, supervisor
 
 
@@ -70,6 +72,12 @@ def remove_socket(environment: Environment, path: str) -> None:
     Path(path).unlink(missing_ok=True)
     if Path(path).parent != environment.path and Path(path).parent.is_dir():
         Path(path).parent.rmdir()
+
+
+def class_path() -> dict[str, str]:
+    """What every job brings along, for Flink's own processes (conf/flink/config.yaml says why). Flink has a variable for jars that are
+    not in its distribution, named after Hadoop's. Raises ClusterError."""
+    return {"HADOOP_CLASSPATH": os.pathsep.join(map(str, (connector(), python_jar())))}
 
 
 def _not_ready(environment: Environment) -> list[str]:
