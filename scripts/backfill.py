@@ -31,7 +31,7 @@ from swapstream.scripts.environment import Environment, load_environment
 from swapstream.scripts.exports import Writer
 from swapstream.scripts.flink_rest import ENDED
 from swapstream.scripts.job import cancel
-from swapstream.scripts.offsets import committed_offsets
+from swapstream.scripts.offsets import committed_so_far
 from swapstream.scripts.publish import Author, author_of, publish_plan, read_definitions
 from swapstream.scripts.reading import Reading
 from swapstream.scripts.remembered import Memories, warmed_up
@@ -201,12 +201,12 @@ class Backfill(Submission):
     def _wait_for_all(self, told: JobSpec) -> None:
         """Until every record of the span is answered, and that is committed."""
         todo = {partition: last + 1 - self.begins[partition] for partition, (first, last) in self.spans.items() if last >= first}
-        with progress() as bar:
+        with admin(self.environment) as client, progress() as bar:
             task = bar.add_task(f"answering as {self.deployment.name}", total=sum(todo.values()))
             done, since = -1, time.monotonic()
             while True:
                 self._look()
-                read = committed_offsets(self.environment, told.group)
+                read = committed_so_far(client, self.environment, told.group)
                 now = sum(min(count, max(0, read.get(partition, 0) - self.begins[partition])) for partition, count in todo.items())
                 bar.update(task, completed=now)
                 if now > done:

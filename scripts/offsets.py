@@ -31,7 +31,12 @@ def start_offsets(environment: Environment, group: str, start: Start) -> dict[in
 def committed_offsets(environment: Environment, group: str) -> dict[int, int]:
     """What a consumer group has committed of telemetry, by partition; empty for a group that never was."""
     with admin(environment) as client:
-        committed = _when_coordinated(lambda: client.list_group_offsets(group)[group])
+        return committed_so_far(client, environment, group)
+
+
+def committed_so_far(client: Any, environment: Environment, group: str) -> dict[int, int]:
+    """The same by an admin client that is there, for whoever asks again and again."""
+    committed = _when_coordinated(lambda: client.list_group_offsets(group)[group])
     return {partition.partition: found.offset for partition, found in committed.items()
             if partition.topic == environment.topics.telemetry.name}
 

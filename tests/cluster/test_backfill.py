@@ -32,7 +32,7 @@ RECORDS = 20_000
 FAULT = 12_345
 """The reading with a value that is none of the others'."""
 PATH, SCHEMA = demo_schema()
-EXTRACTOR = ["identity", {"ewm": {"halflife": 5_000, "warmup": 1, "fields": [SCHEMA.names[0]], "statistics": ["mean"]}}]
+EXTRACTOR = ["identity", {"ewm": {"halflife": 5_000, "warmup": 1, "fields": [SCHEMA.names[0]], "statistics": ["residual"]}}]
 NOTEBOOK = Path(__file__).parents[1] / "examples" / "anomaly.ipynb"
 
 
@@ -42,9 +42,9 @@ def stand(cluster: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     never fades."""
     found = Stand(cluster, tmp_path_factory.mktemp("past"), "past", snapshot_every_ms=200)
     rows = np.random.default_rng(0).normal(size=(2_000, len(SCHEMA.names)))
-    learned = np.column_stack([rows, rows[:, 0] / 100])
+    learned = np.column_stack([rows, rows[:, 0]])
     for version in (1, 2):
-        found.train("zscore", version, learned[: 1_000 * version], (*SCHEMA.names, f"{SCHEMA.names[0]}.ewm_mean"))
+        found.train("zscore", version, learned[: 1_000 * version], (*SCHEMA.names, f"{SCHEMA.names[0]}.ewm_residual"))
         found.plan(f"plan-{version}", PATH, EXTRACTOR, f"past:{version}")
     found.write("plan-1", {"name": "past", "schema": str(PATH), "extractor": EXTRACTOR, "champion": "past:1", "challengers": ["past:2"]})
     found.run("submit", "detect", "--plan", found.directory / "plan-1.yaml", "--start", "earliest")
