@@ -266,7 +266,7 @@ class Shard:
                 return [*emissions, self._row("holding", verdict, raw, index)]
             emissions += self._act(verdict, raw, index, since)
         emissions += self._pass(raw, start, len(raw))
-        return emissions + self._published(int(raw.timestamps[-1]))
+        return emissions + self._published(int(raw.offsets[-1]), int(raw.timestamps[-1]))
 
     def _pass(self, raw: RawFrame, start: int, stop: int) -> list[Emission]:
         """The records from start to stop (exclusive), none of which is a token, by duty."""
@@ -287,10 +287,10 @@ class Shard:
         first, last = np.searchsorted(raw.offsets, [span[0], span[1] + 1]).tolist()
         return min(max(first, start), stop), max(min(last, stop), start)
 
-    def _published(self, time: int) -> list[Emission]:
-        """Of snapshots what goes out with a frame."""
+    def _published(self, offset: int, time: int) -> list[Emission]:
+        """Of snapshots what goes out with a frame that ends with this record; ones behind it may be held."""
         if self.duty == "emit" and self.tables is not None:
-            return self.snapshots.sent(self.head, self.tables, time)
+            return self.snapshots.sent(self.head, self.tables, offset, time)
         return self.snapshots.rest() if self.duty == "mute" else []
 
     def _judged(self, raw: RawFrame, index: int) -> Verdict:

@@ -108,12 +108,12 @@ class Snapshots:
         if self._every:
             self._publish("arrival", head, None, offset, timestamp)
 
-    def sent(self, head: Head, tables: Tables, timestamp: int) -> list[Emission]:
-        """A frame is done, the last of its records at log time `timestamp`: what goes out with it."""
+    def sent(self, head: Head, tables: Tables, offset: int, timestamp: int) -> list[Emission]:
+        """A frame is done, its last record the one at `offset` and log time `timestamp`: what goes out with it."""
         if self._last is None:
             self._last = timestamp
         if self._every and timestamp - self._last >= self._every and tables.weight(NAME_BYTES) <= MAX_BYTES:
-            self._publish("time", head, tables, head.last, timestamp)
+            self._publish("time", head, tables, offset, timestamp)
         return self.rest()
 
     def rest(self) -> list[Emission]:

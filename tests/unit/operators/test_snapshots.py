@@ -94,6 +94,22 @@ def about(state: bytes, offset: int = 7) -> list[SnapshotPart]:
     return parts_of(state, "prod", "detect", "telemetry", 0, offset, 1, "p", 5, "cut")
 
 
+def test_while_what_was_held_is_worked_off_state_is_published_as_of_the_records_that_it_knows() -> None:
+    worker = Worker(parameters_of(ONE, TWO), ONE.digest, snapshot_every_ms=1)
+    for first in (0, 20, 40):
+        assert worker.shard.on_frame(frame(pumps(20), first=first)) == []
+    found = [one for one in published(worker.read()) if one.about.why == "time"]
+    assert [one.about.offset for one in found] == [19, 39, 59]
+    assert worker.shard.tables is not None
+    for one in found:
+        other = running(every=0)
+        other.shard.restore(one.state)
+        for first in range(one.about.offset + 1, 60, 20):
+            other.shard.on_frame(frame(pumps(20), first=first))
+        assert other.shard.tables is not None
+        assert other.shard.tables.snapshot() == worker.shard.tables.snapshot()
+
+
 def test_parts_are_small_and_come_together_in_any_order() -> None:
     state = bytes(range(256)) * 5_000
     parts = about(state)
