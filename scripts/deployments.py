@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -152,7 +152,8 @@ class Deployments:
         for path in sorted(self.directory.glob(f"{self.namespace}.*.json")):
             name = path.name.removeprefix(f"{self.namespace}.").removesuffix(".json").removesuffix(".green")
             if NAME.fullmatch(name):
-                yield self._read(path)
+                with suppress(FileNotFoundError):  # it was forgotten meanwhile
+                    yield self._read(path)
 
     def _read(self, path: Path) -> Deployment:
         return read(path, Deployment)

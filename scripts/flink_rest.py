@@ -53,8 +53,7 @@ class FlinkRest:
         """The first line of the newest failure's cause, or nothing."""
         entries = self._ask(f"/jobs/{job_id}/exceptions").get("exceptionHistory", {}).get("entries", [])
         trace = entries[0]["stacktrace"] if entries else ""
-        causes = [line for line in trace.splitlines() if not line.startswith("\t")]
-        return causes[-1].removeprefix("Caused by: ") if causes else ""
+        return cause(trace)
 
     def restarts(self, job_id: str) -> int:
         """How often the job was restarted since it was submitted."""
@@ -107,3 +106,9 @@ class FlinkRest:
             reason = getattr(error, "reason", error)
             raise ClusterError(f"Flink at {self.url} does not answer ({getattr(reason, 'strerror', None) or reason}); "
                                "`swapstream up` starts one, `swapstream status` tells what runs") from error
+
+
+def cause(trace: str) -> str:
+    """The last line of a Java stack trace that says what happened, "" of none. A Python error in it ends with an empty line."""
+    said = [line for line in trace.splitlines() if line and not line.startswith("\t")]
+    return said[-1].removeprefix("Caused by: ") if said else ""
