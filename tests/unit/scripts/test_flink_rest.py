@@ -11,7 +11,7 @@ PYTHON = """java.lang.RuntimeException: Error while processing
 Caused by: java.lang.RuntimeException: Error received from SDK harness for instruction 2: Traceback (most recent call last):
   File "/operators/shard.py", line 183, in _entered
     found = entrance(offset)
-swapstream.models.errors.InvalidPlan: the upgrade to plan 4289913df095…: extractor 'mean:Mean' can't be imported: KeyError: 'HERE'
+swapstream.models.errors.InvalidPlan: the upgrade to plan 4289913df095…: no extractor: KeyError: 'HERE'
 
 \tat org.apache.beam.runners.fnexecution.control.FnApiControlClient.handle(FnApiControlClient.java:180)
 \t... 1 more
@@ -20,7 +20,7 @@ JAVA = "java.lang.Exception: a\n\tat x.Y\nCaused by: java.io.IOException: disk f
 
 
 @pytest.mark.parametrize(("trace", "said"), [
-    (PYTHON, "swapstream.models.errors.InvalidPlan: the upgrade to plan 4289913df095…: extractor 'mean:Mean' can't be imported: KeyError: 'HERE'"),
+    (PYTHON, "swapstream.models.errors.InvalidPlan: the upgrade to plan 4289913df095…: no extractor: KeyError: 'HERE'"),
     (JAVA, "java.io.IOException: disk full"),
     ("", ""),
 ])  # fmt: skip
