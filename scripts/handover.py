@@ -37,6 +37,7 @@ from swapstream.scripts.retiring import Retirement
 from swapstream.scripts.savepoint_files import Shelf
 from swapstream.scripts.savepoints import save
 from swapstream.scripts.steps import Steps
+from swapstream.scripts.stopping import let_recover
 from swapstream.scripts.submission import require_slots
 from swapstream.scripts.succeeding import Succession, blue_of
 from swapstream.scripts.transactions import abort_all
@@ -132,6 +133,7 @@ class Handover(UnderWay):
             return
         with self.steps.step("save the state of the job that runs") as step:
             blue, author = self.deployments.require(self.name), self.order.author
+            let_recover(self.flink, blue.job_id)
             before = JobSpec.read(self.deployments.spec(self.name))
             saved = save(self.environment, blue, author, before.state_backend == self.green.told.state_backend == "rocksdb")
             self._at("start", savepoint=saved.location, job_before=saved.job_id)

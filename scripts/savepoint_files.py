@@ -90,6 +90,15 @@ class Shelf:
         self._files = environment.path / "savepoints" / self._name
         self._elsewhere, self._checkpoints = bool(environment.flink.rest), environment.flink.checkpoints
 
+    @property
+    def here(self) -> bool:
+        """Whether savepoints lie on this machine."""
+        return not self._elsewhere
+
+    def clear(self, id: str) -> None:
+        """Delete whatever was written below a `target` on this machine."""
+        shutil.rmtree(self._files / id, ignore_errors=True)
+
     def target(self, id: str) -> str | None:
         """Below which URI Flink is to write a savepoint; None: where its own configuration says."""
         if not self._elsewhere:
@@ -108,7 +117,7 @@ class Shelf:
         """Delete one that nobody will need, and what tells of it; one that lies elsewhere stays, and so does what is not known."""
         saved = self.at(location) if location else None
         if saved and saved.directory:
-            shutil.rmtree(self._files / saved.id, ignore_errors=True)
+            self.clear(saved.id)
             (self._files / f"{saved.id}.json").unlink(missing_ok=True)
 
     def every(self) -> list[Saved]:

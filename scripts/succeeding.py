@@ -20,6 +20,7 @@ from swapstream.scripts.job_operator import JobOperator
 from swapstream.scripts.retiring import Blue, Retirement, retire
 from swapstream.scripts.savepoint_files import Shelf
 from swapstream.scripts.steps import Steps
+from swapstream.scripts.stopping import end
 from swapstream.scripts.transactions import abort_all
 from swapstream.scripts.unanswered import described, unanswered
 from swapstream.scripts.upgrade_order import UpgradeOrder
@@ -82,11 +83,11 @@ class Succession(UnderWay):
                 self._first_checkpoint()
             self._at("promote")
             self.deployments.promote(self.name)
-            states = self.flink.states()
+            states, shelf = self.flink.states(), Shelf(self.environment, self.name)
             for job in self.deployments.require(self.name).earlier:
                 if states.get(job) not in (None, *ENDED):
-                    self.flink.cancel(job)
-            Shelf(self.environment, self.name).discard(self.progress.savepoint)
+                    end(self.flink, shelf, job)
+            shelf.discard(self.progress.savepoint)
             self.file.remove()
             step.result = f"generation {self.progress.generation} is the deployment's job"
 

@@ -10,7 +10,7 @@ from swapstream.models.errors import ClusterError
 from swapstream.scripts import stopping
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.savepoint_files import Shelf
-from swapstream.scripts.stopping import stop_with_savepoint
+from swapstream.scripts.stopping import end, stop_with_savepoint
 from tests.support.flink import FakeFlink
 
 
@@ -93,3 +93,20 @@ def test_one_that_does_not_come_back_runs_on_as_it_can(flink, tmp_path, monkeypa
     with pytest.raises(ClusterError, match="job old is RESTARTING: only one that runs can be saved"):
         stop(flink, tmp_path)
     assert flink.rest.asked == []
+
+
+def test_a_job_that_nobody_needs_ends_with_a_savepoint_of_which_nothing_is_left(flink, tmp_path):
+    written = tmp_path / "savepoints" / "prod.pumps" / "end-old"
+    (written / "savepoint-1").mkdir(parents=True)
+    end(flink, Shelf(Environment(directory=str(tmp_path)), "pumps"), "old")
+    assert (flink.known["old"], flink.rest.asked) == ("FINISHED", [("old", written.as_uri(), "NATIVE")])
+    assert not written.exists()
+
+
+@pytest.mark.parametrize("state", ["RUNNING", "RESTARTING"])
+def test_one_that_can_not_is_cancelled(flink, tmp_path, state, monkeypatch):
+    monkeypatch.setattr(stopping, "GENTLE_S", 0.1)
+    flink.known["old"], flink.rest.stops = state, {"failure-cause": {"class": "x", "stack-trace": "no"}}
+    flink.cancel = lambda job_id, seconds=60.0: flink.known.update({job_id: "CANCELED"})
+    end(flink, Shelf(Environment(directory=str(tmp_path)), "pumps"), "old")
+    assert flink.known["old"] == "CANCELED"
