@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import suppress
 
 from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError
@@ -16,12 +16,9 @@ from swapstream.scripts.job_operator import JobOperator
 from swapstream.scripts.known import Known, known_of
 from swapstream.scripts.publish import Part, plan_parts
 from swapstream.scripts.specification import next_spec
+from swapstream.scripts.stopping import let_recover
 from swapstream.scripts.upgrade_order import UpgradeOrder
 from swapstream.scripts.upgrade_progress import Mode
-
-ON_ITS_WAY = frozenset({"INITIALIZING", "CREATED", "FAILING", "RESTARTING"})
-"""Flink's words for a job that it is about to start, or to start again after a failure."""
-PATIENCE_S, LOOK_AGAIN = 60.0, 0.5
 
 
 def intend(order: UpgradeOrder, mode: Mode, flink: JobOperator) -> Intended:
@@ -41,21 +38,16 @@ def intend(order: UpgradeOrder, mode: Mode, flink: JobOperator) -> Intended:
 
 def running(deployments: Deployments, name: str, flink: JobOperator) -> Deployment:
     """The record of a deployment whose job runs; one that Flink is bringing back is waited for. Raises UnknownName, ClusterError."""
-    until = time.monotonic() + PATIENCE_S
-    found, state = now(deployments, name, flink)
-    while state in ON_ITS_WAY and time.monotonic() < until:
-        time.sleep(LOOK_AGAIN)
-        found, state = now(deployments, name, flink)
+    found = deployments.require(name)
+    if found.desired == "running":
+        with suppress(ClusterError):  # it has ended meanwhile
+            let_recover(flink, found.job_id)
+        found = deployments.require(name)  # the keeper may have brought it back
+    state = flink.state(found.job_id) if found.desired == "running" else "stopped"
     if state != "RUNNING":
         raise ClusterError(f"{found.full_name} does not run ({state or 'its job is not known'}): an upgrade takes over from a job that "
                            f"runs; `swapstream submit {found.job} --deployment {name} --from latest` starts it")  # fmt: skip
     return found
-
-
-def now(deployments: Deployments, name: str, flink: JobOperator) -> tuple[Deployment, str | None]:
-    """A deployment's record and its job's state. Raises UnknownName."""
-    found = deployments.require(name)
-    return found, flink.state(found.job_id) if found.desired == "running" else "stopped"
 
 
 def wanted(order: UpgradeOrder, known: Known) -> tuple[Plan, list[Part]]:

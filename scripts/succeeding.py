@@ -85,7 +85,7 @@ class Succession(UnderWay):
             self.deployments.promote(self.name)
             states, shelf = self.flink.states(), Shelf(self.environment, self.name)
             for job in self.deployments.require(self.name).earlier:
-                if states.get(job) not in (None, *ENDED):
+                if job in states:
                     end(self.flink, shelf, job)
             shelf.discard(self.progress.savepoint)
             self.file.remove()
