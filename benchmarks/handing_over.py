@@ -12,6 +12,7 @@ import numpy as np
 from benchmarks import measure
 from benchmarks.cuts import Change
 from benchmarks.feeder import Timed
+from benchmarks.readings import values
 from benchmarks.workload import SCHEMA
 from swapstream.models import Store, train
 from swapstream.operators.plan_file import load_plan_file
@@ -27,7 +28,10 @@ from swapstream.scripts.upgrade_progress import Mode
 
 NAME = "upgrades"
 CODE = ROOT / "benchmarks" / "drift"
-VERSIONS = ("first", "later")
+VERSIONS = {"first": 3.0, "later": 1.0}
+"""Of the extractor's code, and how far its feature deviates on these readings: a model that is trained on anything else alarms at most of
+them, and alarms are then all that is measured."""
+TRAINING = 50_000
 PATIENCE_S = 300.0
 
 
@@ -60,15 +64,15 @@ class Plans:
 
     def __init__(self, environment: Environment, directory: Path, devices: int) -> None:
         self.workload = Timed(devices)
-        self.files = [self._write(environment, directory, number) for number in range(len(VERSIONS))]
+        self.files = [self._write(environment, directory, number, version) for number, version in enumerate(VERSIONS)]
 
-    def _write(self, environment: Environment, directory: Path, number: int) -> Path:
-        folder = directory / VERSIONS[number]
+    def _write(self, environment: Environment, directory: Path, number: int, version: str) -> Path:
+        folder = directory / version
         folder.mkdir(parents=True)
-        (folder / "drift.py").write_text((CODE / VERSIONS[number] / "drift.py").read_text())
+        (folder / "drift.py").write_text((CODE / version / "drift.py").read_text())
         (folder / SCHEMA).write_bytes(msgspec.yaml.encode(self.workload.schema))
         fields = self.workload.schema["fields"]
-        rows = np.random.default_rng(number).normal(size=(5_000, 2 * len(fields))) + np.repeat((20.0, 0.0), len(fields))
+        rows = np.hstack([values(number, TRAINING), np.random.default_rng(number).normal(0.0, VERSIONS[version], (TRAINING, len(fields)))])
         model = train("zscore", rows, (*fields, *(f"{field}.drift" for field in fields)), name=NAME, version=number + 1)
         Store(environment.store).put(model)
         file = folder / "plan.yaml"
