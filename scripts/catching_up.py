@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -21,8 +22,10 @@ from swapstream.scripts.new_job import trouble
 
 READY_S = 1.0
 """So soon after its commit a prepare token must have been answered by every shard: then it is read as it is written."""
-PROMPT_S, SETTLING_S = 0.3, 5.0
-"""Whatever green is late by at its token, readers notice. Once it is ready it gets some more seconds to become as quick as this."""
+PROMPT_S, STEADY_S, SETTLING_S = 0.3, 3.0, 30.0
+"""Whatever green is late by at its token, readers notice. Once it is ready it gets some more seconds (SETTLING_S) to become as quick as
+PROMPT_S, and to be so for a while (STEADY_S)."""
+ASK_AGAIN = 0.25
 LOOK_AGAIN = 2.0
 
 
@@ -31,6 +34,19 @@ class Answer(msgspec.Struct, frozen=True):
 
     partition: int
     seconds: float
+
+
+class Pace:
+    """How quick the slowest of all shards has been. Pure."""
+
+    def __init__(self) -> None:
+        self._ready = self._prompt = math.inf
+
+    def enough(self, slowest: float, now: float) -> bool:
+        """Whether it is ready, and as quick as may be expected of it; `slowest` [s] is the last answer's, at the time `now` [s]."""
+        self._ready = min(self._ready, now) if slowest <= READY_S else self._ready
+        self._prompt = min(self._prompt, now) if slowest <= PROMPT_S else math.inf
+        return now >= self._prompt + STEADY_S or (slowest <= READY_S and now >= self._ready + SETTLING_S)
 
 
 class CatchingUp:
@@ -54,17 +70,14 @@ class CatchingUp:
         Raises Rejected when a shard refuses the plan, ClusterError when green has not caught up in time or can't run, Conflict when another
         controller has taken over.
         """
-        until = time.monotonic() + self._timeout
-        settled = 0.0
+        until, pace = time.monotonic() + self._timeout, Pace()
         while True:
             asked = controller.prepare(self.plan, self.generation)
             answers = self._answers(asked.cut, asked.committed, ledger, until)
-            slowest, now = max(answer.seconds for answer in answers), time.monotonic()
-            if slowest <= READY_S:
-                settled = settled or now + SETTLING_S
-                if slowest <= PROMPT_S or now >= settled:
-                    return answers
+            if pace.enough(max(answer.seconds for answer in answers), time.monotonic()):
+                return answers
             self._require_time(until)
+            time.sleep(ASK_AGAIN)
 
     def _answers(self, cut: Cut, committed: float, ledger: Iterable[Row | None], until: float) -> list[Answer]:
         left = max(1.0, until - time.monotonic())

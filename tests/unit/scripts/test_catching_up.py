@@ -12,7 +12,7 @@ from swapstream.models.errors import ClusterError, Rejected
 from swapstream.operators.cut import Cut
 from swapstream.scripts import catching_up
 from swapstream.scripts.acknowledge import Row
-from swapstream.scripts.catching_up import CatchingUp, described
+from swapstream.scripts.catching_up import CatchingUp, Pace, described
 from swapstream.scripts.controller import Swapped
 from swapstream.scripts.environment import Environment
 from swapstream.scripts.lag import Lag
@@ -67,8 +67,9 @@ def for_ever(*rows: Row) -> Iterator[Row | None]:
 def lag(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catching_up, "end_offsets", lambda *_: {0: 100, 1: 100})
     monkeypatch.setattr(catching_up, "lags", lambda *_: {0: Lag(7, 2.5), 1: Lag(0, 0.0)})
-    monkeypatch.setattr(catching_up, "LOOK_AGAIN", 0.0)
     monkeypatch.setattr(catching_up, "SETTLING_S", 0.0)
+    for name in ("LOOK_AGAIN", "ASK_AGAIN", "STEADY_S"):
+        monkeypatch.setattr(catching_up, name, 0.0)
 
 
 def test_it_asks_until_every_shard_answers_at_once() -> None:
@@ -83,6 +84,17 @@ def test_one_that_is_ready_gets_some_time_to_answer_quicker(monkeypatch: pytest.
     monkeypatch.setattr(catching_up, "SETTLING_S", 60.0)
     rows = [answer(partition, place, seconds) for place, seconds in enumerate((0.9, 2.0, 0.8, 0.25, 0.2), 1) for partition in (0, 1)]
     assert [one.seconds for one in waiting().wait(Controller(), for_ever(*rows))] == [0.25, 0.25]  # type: ignore[arg-type]
+
+
+def test_it_has_to_be_quick_for_a_while() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catching_up, "SETTLING_S", 30.0)
+        patch.setattr(catching_up, "STEADY_S", 3.0)
+        for seconds, expected in (
+            ((0.2,) * 9, 3), ((0.2, 0.2, 0.2, 0.4, 0.2, 0.2, 0.2, 0.2), 7), ((0.9,) * 40, 30), ((0.9, *(2.0,) * 35, 0.9), 36),
+        ):  # fmt: skip
+            pace = Pace()
+            assert next(now for now, slowest in enumerate(seconds) if pace.enough(slowest, float(now))) == expected
 
 
 def test_what_other_jobs_answer_does_not_count() -> None:
