@@ -22,7 +22,7 @@ from swapstream.scripts.new_job import trouble
 
 READY_S = 1.0
 """So soon after its commit a prepare token must have been answered by every shard: then it is read as it is written."""
-PROMPT_S, STEADY_S, SETTLING_S = 0.3, 3.0, 30.0
+PROMPT_S, STEADY_S, SETTLING_S = 0.25, 4.0, 60.0
 """Whatever green is late by at its token, readers notice. Once it is ready it gets some more seconds (SETTLING_S) to become as quick as
 PROMPT_S, and to be so for a while (STEADY_S)."""
 ASK_AGAIN = 0.25
