@@ -35,17 +35,24 @@ class Size(msgspec.Struct, frozen=True):
 
 class Latency(msgspec.Struct, frozen=True):
     """ms from when a reading was due to its score at a reader: while one job runs, while a second one starts and catches up, in the second
-    around the tokens' commit, and from then to the end of the old job."""
+    around the tokens' commit, and from then to the end of the old job. `each`: the 99th percentile around the tokens of each handover."""
 
     alone: dict[str, float]
     starting: dict[str, float]
     around: dict[str, float]
     retiring: dict[str, float]
+    each: list[float]
 
     @property
     def added(self) -> float:
         """To the 99th percentile, around the tokens."""
         return self.around["p99"] - self.alone["p99"]
+
+    @property
+    def added_each(self) -> str:
+        """The same of the first handover, which nothing has warmed up, of the median one and of the slowest behind the first."""
+        added = np.array(self.each) - self.alone["p99"]
+        return f"{added[0]:.0f}, {np.median(added):.0f}, {(added[1:] if len(added) > 1 else added).max():.0f} ms"
 
 
 class Handovers(msgspec.Struct, frozen=True):
@@ -87,11 +94,13 @@ def latencies(heard: Heard, upgrades: list[Upgrade], warm_up: float) -> Latency:
     """Of the readings since the end of the warm-up."""
     counted = heard.due >= heard.due.min() + warm_up * 1000
     due, waited = heard.due[counted], heard.waited[counted]
-    around = within(due, [(one.committed - AROUND_MS, one.committed + AROUND_MS) for one in upgrades])
+    seconds = [(one.committed - AROUND_MS, one.committed + AROUND_MS) for one in upgrades]
+    around = within(due, seconds)
     starting = within(due, [(one.began, one.committed) for one in upgrades]) & ~around
     retiring = within(due, [(one.committed, one.ended) for one in upgrades]) & ~around
     groups = (~(starting | around | retiring), starting, around, retiring)
-    return Latency(*(percentiles(waited[rows], (50, 99)) for rows in groups))
+    each = [percentiles(waited[within(due, [second])], (99,))["p99"] for second in seconds]
+    return Latency(*(percentiles(waited[rows], (50, 99)) for rows in groups), each)
 
 
 def tables(found: Found, size: Size) -> None:
@@ -106,6 +115,8 @@ def tables(found: Found, size: Size) -> None:
         ("shards whose device state is not that of a replay", f"{len(state.different)} ({state.devices:,} devices)", "0"),
         ("added to p99 in the second around the tokens, read uncommitted", f"{hand.every.added:.0f} ms", f"{GOALS['added']:.0f} ms"),
         ("the same, read committed", f"{hand.committed.added:.0f} ms", f"{found.interval} ms"),
+        ("of the first handover, the median one, the slowest of the others: read uncommitted", hand.every.added_each, ""),
+        ("the same, read committed", hand.committed.added_each, ""),
         ("an upgrade takes, median and longest", f"{np.median(seconds):.1f} s, {max(seconds):.1f} s", ""),
     ]
     title = f"{len(hand.upgrades)} handovers at {size.rate:,} readings/s, {size.devices:,} devices, exactly once"

@@ -40,6 +40,7 @@ def test_readings_are_told_apart_by_what_was_under_way_when_they_were_due() -> N
     assert [group["max"] for group in (found.alone, found.starting, found.around, found.retiring)] == [8.0, 3.0, 5.0, 7.0]
     assert found.around["p50"] == 4.5
     assert found.added == pytest.approx(found.around["p99"] - found.alone["p99"])
+    assert found.each == [found.around["p99"]]
 
 
 def test_a_replay_changes_the_plan_where_each_job_forked() -> None:
