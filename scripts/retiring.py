@@ -18,6 +18,8 @@ from swapstream.scripts.flink_rest import FlinkRest
 from swapstream.scripts.transactions import uncommitted
 
 WAKE_S = 10.0
+BREATH_S = 1.0
+"""Checkpoints are asked for no sooner: in the moment of the tokens both jobs have enough to do, and readers would notice."""
 
 
 class Execution(NamedTuple):
@@ -111,6 +113,7 @@ class Blue:
         What a checkpoint closes is committed before the sinks answer to the next one; the broker is asked as well, since it alone
         knows, but it keeps silent about transactions that the user has no right to see.
         """
+        time.sleep(BREATH_S)
         if not (self.checkpoint(execution, seconds) and self.checkpoint(execution, seconds)):
             return False
         until = time.monotonic() + seconds
