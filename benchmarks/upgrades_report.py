@@ -98,9 +98,11 @@ def latencies(heard: Heard, upgrades: list[Upgrade], warm_up: float) -> Latency:
     around = within(due, seconds)
     starting = within(due, [(one.began, one.committed) for one in upgrades]) & ~around
     retiring = within(due, [(one.committed, one.ended) for one in upgrades]) & ~around
-    groups = (~(starting | around | retiring), starting, around, retiring)
+    alone = ~(starting | around | retiring)
     each = [percentiles(waited[within(due, [second])], (99,))["p99"] for second in seconds]
-    return Latency(*(percentiles(waited[rows], (50, 99)) for rows in groups), each)
+    found = {name: percentiles(waited[rows], (50, 99)) for name, rows in
+             (("alone", alone), ("starting", starting), ("around", around), ("retiring", retiring))}  # fmt: skip
+    return Latency(**found, each=each)
 
 
 def tables(found: Found, size: Size) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import msgspec
 
+from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Rejected
 from swapstream.operators.cut import Cut
 from swapstream.scripts.acknowledge import Row, one_each, prepares
@@ -21,11 +22,13 @@ from swapstream.scripts.lag import Lag, lags
 from swapstream.scripts.new_job import trouble
 
 READY_S = 1.0
-"""So soon after its commit a prepare token must have been answered by every shard: then it is read as it is written."""
-PROMPT_S, STEADY_S, SETTLING_S = 0.25, 4.0, 60.0
+"""So soon after its commit, and the time of a frame, a prepare token must have been answered by every shard: then it is read as it is
+written."""
+PROMPT_S, STEADY_S, SETTLING_S = 0.15, 4.0, 60.0
 """Whatever green is late by at its token, readers notice. Once it is ready it gets some more seconds (SETTLING_S) to become as quick as
-PROMPT_S, and to be so for a while (STEADY_S)."""
-ASK_AGAIN = 0.25
+PROMPT_S and a frame, and to be so for a while (STEADY_S)."""
+ASK_AGAIN = 1.0
+"""Each time costs a token in every partition, and a row of the ledger."""
 LOOK_AGAIN = 2.0
 
 
@@ -37,40 +40,43 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Pace:
-    """How quick the slowest of all shards has been. Pure."""
+    """How quick the slowest of all shards has been, which collect records for `frame` seconds. Pure."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame: float) -> None:
+        self._frame = frame
         self._ready = self._prompt = math.inf
 
     def enough(self, slowest: float, now: float) -> bool:
         """Whether it is ready, and as quick as may be expected of it; `slowest` [s] is the last answer's, at the time `now` [s]."""
-        self._ready = min(self._ready, now) if slowest <= READY_S else self._ready
-        self._prompt = min(self._prompt, now) if slowest <= PROMPT_S else math.inf
-        return now >= self._prompt + STEADY_S or (slowest <= READY_S and now >= self._ready + SETTLING_S)
+        late = slowest - self._frame
+        self._ready = min(self._ready, now) if late <= READY_S else self._ready
+        self._prompt = min(self._prompt, now) if late <= PROMPT_S else math.inf
+        return now >= self._prompt + STEADY_S or (late <= READY_S and now >= self._ready + SETTLING_S)
 
 
 class CatchingUp:
-    """Waits for one green job, which reads telemetry as a consumer group. `behind` is what is known of its lag.
+    """Waits for one green job, which was `told` what to do. `behind` is what is known of its lag.
 
     `job` gives the id of its Flink job as of now: the keeper may have brought it back as another.
     """
 
     def __init__(
-        self, environment: Environment, group: str, generation: int, plan: str, job: Callable[[], str], flink: JobOperator, timeout: float
+        self, environment: Environment, told: JobSpec, plan: str, job: Callable[[], str], flink: JobOperator, timeout: float
     ) -> None:
-        self.environment, self.group, self.generation, self.plan = environment, group, generation, plan
+        self.environment, self.group, self.generation, self.plan = environment, told.group, told.generation, plan
+        self._frame = told.frame_ms / 1000
         self._job, self._flink, self._timeout = job, flink, timeout
         self._topic = environment.topics.telemetry.name
         self._looked = 0.0
         self.behind: dict[int, Lag] = {}
 
     def wait(self, controller: Controller, ledger: Iterable[Row | None]) -> list[Answer]:
-        """Return when every shard answers within READY_S, and as soon as may be expected of it.
+        """Return when every shard answers within READY_S and a frame, and as soon as may be expected of it.
 
         Raises Rejected when a shard refuses the plan, ClusterError when green has not caught up in time or can't run, Conflict when another
         controller has taken over.
         """
-        until, pace = time.monotonic() + self._timeout, Pace()
+        until, pace = time.monotonic() + self._timeout, Pace(self._frame)
         while True:
             asked = controller.prepare(self.plan, self.generation)
             answers = self._answers(asked.cut, asked.committed, ledger, until)

@@ -159,9 +159,9 @@ class Handover(UnderWay):
 
     def _catch_up(self, controller: Controller, ledger: Ledger) -> None:
         with self.steps.step("wait until it has caught up") as step:
-            progress, told, blue = self.progress, self.green.told, blue_of(self.order, self.flink)
+            progress, blue = self.progress, blue_of(self.order, self.flink)
             waiting = CatchingUp(
-                self.environment, told.group, progress.generation, progress.plan, self.green.job_id, self.flink, self.order.timeout
+                self.environment, self.green.told, progress.plan, self.green.job_id, self.flink, self.order.timeout
             )
             until = time.monotonic() + self.order.timeout
             answers = waiting.wait(controller, ledger)

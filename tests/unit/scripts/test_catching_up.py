@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Rejected
 from swapstream.operators.cut import Cut
 from swapstream.scripts import catching_up
@@ -19,6 +20,7 @@ from swapstream.scripts.lag import Lag
 
 COMMITTED = 1_000_000.0
 PLAN = "p" * 64
+TOLD = JobSpec("detect", "prod", "d", PLAN, 0, "b:1", {"telemetry": "telemetry"}, 2, {0: 0, 1: 0}, frame_ms=100, generation=2, line=2)
 
 
 class Controller:
@@ -56,7 +58,7 @@ def answer(partition: int, place: int, seconds: float, **changes: Any) -> Row:
 
 def waiting(flink: Flink | None = None, timeout: float = 60.0) -> CatchingUp:
     environment = Environment()
-    return CatchingUp(environment, "prod.d.2", 2, PLAN, lambda: "green", flink or Flink(), timeout)  # type: ignore[arg-type]
+    return CatchingUp(environment, TOLD, PLAN, lambda: "green", flink or Flink(), timeout)  # type: ignore[arg-type]
 
 
 def for_ever(*rows: Row) -> Iterator[Row | None]:
@@ -93,8 +95,14 @@ def test_it_has_to_be_quick_for_a_while() -> None:
         for seconds, expected in (
             ((0.2,) * 9, 3), ((0.2, 0.2, 0.2, 0.4, 0.2, 0.2, 0.2, 0.2), 7), ((0.9,) * 40, 30), ((0.9, *(2.0,) * 35, 0.9), 36),
         ):  # fmt: skip
-            pace = Pace()
+            pace = Pace(0.1)
             assert next(now for now, slowest in enumerate(seconds) if pace.enough(slowest, float(now))) == expected
+
+
+def test_the_time_of_a_frame_is_none_that_it_is_late_by() -> None:
+    assert Pace(frame=10.0).enough(11.0, 0.0)
+    assert not Pace(frame=10.0).enough(11.1, 0.0)
+    assert not Pace(frame=0.1).enough(1.2, 0.0)
 
 
 def test_what_other_jobs_answer_does_not_count() -> None:
