@@ -61,8 +61,8 @@ def run_application(services: Compose, directory: Path, say: Callable[[str], Non
     job, job_id = made["spec"]["job"], made["spec"]["flinkConfiguration"]["$internal.pipeline.job-id"]
     with ExitStack() as stack:
         for name, words in {
-            "application": ["standalone-job.sh", "start-foreground", "--job-classname", job["entryClass"],
-                            "--jars", job["jarURI"].removeprefix("local://"), *job["args"]],
+            "application": ["standalone-job.sh", "start-foreground", "--jars", job["jarURI"].removeprefix("local://"),
+                            "--job-classname", job["entryClass"], *job["args"]],
             "pod": ["taskmanager.sh", "start-foreground"],
         }.items():  # fmt: skip
             log = stack.enter_context(services.log(name).open("wb"))
