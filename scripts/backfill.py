@@ -48,6 +48,7 @@ LOOK = 2.0
 """Seconds between looks, which take time of processors that have better things to do."""
 STILL = 6.0
 """Seconds without progress, after which it may be that there is nothing more to read."""
+GONE_S = 10.0
 
 
 @click.command("backfill")
@@ -124,8 +125,12 @@ def written(own: Environment, called: str, writer: Writer) -> int:
 
 
 def remove_topics(own: Environment) -> None:
+    """And return when they are gone, or should be: a broker that is busy goes on naming them for a while."""
+    topics, until = [getattr(own.topics, role).name for role in OUTPUT], time.monotonic() + GONE_S
     with admin(own) as client:
-        client.delete_topics([getattr(own.topics, role).name for role in OUTPUT])
+        client.delete_topics(topics)
+        while set(topics) & set(client.list_topics()) and time.monotonic() < until:
+            time.sleep(0.1)
 
 
 def require_all(environment: Environment, told: JobSpec) -> None:

@@ -21,6 +21,7 @@ import yaml
 
 from . import schemas
 from .compose import Compose
+from .root import end
 
 HOST, PORT = "application", 8091
 PATIENCE = 120.0
@@ -67,8 +68,7 @@ def run_application(services: Compose, directory: Path, say: Callable[[str], Non
         }.items():  # fmt: skip
             log = stack.enter_context(services.log(name).open("wb"))
             process = subprocess.Popen(image.arguments([*image.entrypoint, *words]), stdout=log, stderr=subprocess.STDOUT)
-            stack.callback(process.wait)
-            stack.callback(process.kill)
+            stack.callback(end, process)
         began = time.monotonic()
         while not runs(image, job_id):
             assert time.monotonic() < began + PATIENCE, services.log("application").read_text()[-6000:]

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from .root import Image
+from .root import Image, end
 
 PATIENCE = 240.0
 """Seconds until a service must be well."""
@@ -94,5 +94,4 @@ class Compose:
     def stop(self) -> None:
         """End everything that runs."""
         for process in self.running.values():
-            process.kill()
-            process.wait()
+            end(process)

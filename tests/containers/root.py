@@ -11,8 +11,11 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+
+import psutil
 
 from .dockerfile import Stage, Step, variables
 
@@ -65,6 +68,15 @@ class Image:
         if done.returncode:
             raise RuntimeError(f"{' '.join(words)} exited with {done.returncode}:\n{done.stdout[-4000:]}")
         return done.stdout
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End what runs in a root: all of it goes with its first process. That one does not notice when `unshare` is killed, since it
+    has become another user."""
+    with suppress(psutil.NoSuchProcess):
+        for first in psutil.Process(process.pid).children():
+            first.kill()
+    process.wait()
 
 
 class Builder:
