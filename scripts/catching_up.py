@@ -40,10 +40,13 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Pace:
-    """How quick the slowest of all shards has been, which collect records for `frame` seconds. Pure."""
+    """How quick the slowest of all shards has been, which collect records for `frame` seconds. Pure.
 
-    def __init__(self, frame: float) -> None:
-        self._frame = frame
+    One that is ready at the time `until` [s] has settled: that is when nobody waits any longer.
+    """
+
+    def __init__(self, frame: float, until: float = math.inf) -> None:
+        self._frame, self._until = frame, until
         self._ready = self._prompt = math.inf
 
     def enough(self, slowest: float, now: float) -> bool:
@@ -51,7 +54,7 @@ class Pace:
         late = slowest - self._frame
         self._ready = min(self._ready, now) if late <= READY_S else self._ready
         self._prompt = min(self._prompt, now) if late <= PROMPT_S else math.inf
-        return now >= self._prompt + STEADY_S or (late <= READY_S and now >= self._ready + SETTLING_S)
+        return now >= self._prompt + STEADY_S or (late <= READY_S and now >= min(self._ready + SETTLING_S, self._until))
 
 
 class CatchingUp:
@@ -76,7 +79,8 @@ class CatchingUp:
         Raises Rejected when a shard refuses the plan, ClusterError when green has not caught up in time or can't run, Conflict when another
         controller has taken over.
         """
-        until, pace = time.monotonic() + self._timeout, Pace(self._frame)
+        until = time.monotonic() + self._timeout
+        pace = Pace(self._frame, until)
         while True:
             asked = controller.prepare(self.plan, self.generation)
             answers = self._answers(asked.cut, asked.committed, ledger, until)

@@ -1,4 +1,4 @@
-"""What the container image holds beside the project: configuration of Flink and the broker, and the jar that a job starts from.
+"""What the container image holds beside the project: configuration of Flink and the broker, and the jar with what jobs need.
 
 conf/container/Dockerfile runs it once: `python -m swapstream.scripts.image FLINK BROKER JOB`, each a directory to write.
 """
@@ -66,7 +66,7 @@ def write_broker(directory: Path, host: str = "broker") -> None:
 
 
 def write_job(directory: Path) -> None:
-    """The jar that `flink run` and the Flink Kubernetes Operator start a job from."""
+    """The jar that Flink's processes have on their class path in the image, and that FlinkDeployments name."""
     directory.mkdir(parents=True, exist_ok=True)
     merge_jars(directory / JAR, [connector(), python_jar()])
 

@@ -105,6 +105,15 @@ def test_the_time_of_a_frame_is_none_that_it_is_late_by() -> None:
     assert not Pace(frame=0.1).enough(1.2, 0.0)
 
 
+def test_one_that_is_ready_when_time_is_up_has_caught_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catching_up, "SETTLING_S", 60.0)
+    assert not Pace(0.1, until=5.0).enough(0.9, 4.9)
+    assert Pace(0.1, until=5.0).enough(0.9, 5.0)
+    assert not Pace(0.1, until=5.0).enough(1.2, 5.0)
+    slow = (answer(partition, place, 0.9) for place in itertools.count(1) for partition in (0, 1))
+    assert [one.seconds for one in waiting(timeout=0.2).wait(Controller(), slow)] == [0.9, 0.9]  # type: ignore[arg-type]
+
+
 def test_what_other_jobs_answer_does_not_count() -> None:
     rows = [answer(0, 1, 0.1, generation=1), answer(1, 1, 0.1), answer(0, 1, 0.1, generation=0), answer(0, 1, 0.7)]
     assert [one.seconds for one in waiting().wait(Controller(), for_ever(*rows))] == [0.1, 0.7]  # type: ignore[arg-type]
