@@ -24,6 +24,7 @@ from swapstream.models.errors import InvalidDefinition
 from swapstream.models.objects import Objects
 from swapstream.operators.assignment import Assignment
 from swapstream.operators.collector import calm
+from swapstream.operators.computing import computing
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.device_store import BASE
 from swapstream.operators.frame import RawFrame
@@ -119,6 +120,8 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self.definitions = Definitions()
         self.pipelines = Pipelines(self.definitions, self.assignment.namespace, Objects(self.store, self.prefixes))
         self.run = Run(self.job, runtime_context.get_attempt_number(), time.monotonic, blocking=False)
+        self.subtask = runtime_context.get_index_of_this_subtask()
+        self.told = False
         self.shards: dict[int, Shard] = {}
         self.updates: dict[str, int] = {}
         self.restored = False
@@ -138,6 +141,9 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     def process_element(self, value: Row, ctx: Any) -> Iterator[Any]:
         self._restore_definitions(ctx)
         partition, payloads, offsets, timestamps, keys = value
+        if not self.told:
+            self.told = True
+            yield ledger_tag(), Row(b"worker", computing(self.assignment, self.run, self.subtask, timestamps[0]).encode())
         shard = self._shard(partition)
         raw = RawFrame(partition, payloads, np.array(offsets, np.int64), np.array(timestamps, np.int64), keys)
         yield from self._carry(shard, shard.on_frame(raw), ctx)

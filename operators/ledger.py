@@ -17,6 +17,7 @@ class LedgerRow(msgspec.Struct, frozen=True, omit_defaults=True):
       handover; `held`, bytes of input that
       are held back; `took_ms`, how long records waited for this, or the asker for an
       answer; `generation`, which of the deployment's jobs. Of controllers it is the job that a handover is to.
+    - of workers: the versions of `libraries`, and the family of the `processor`.
     """
 
     id: str
@@ -40,6 +41,8 @@ class LedgerRow(msgspec.Struct, frozen=True, omit_defaults=True):
     held: int | None = None
     took_ms: float | None = None
     generation: int = 0
+    libraries: dict[str, str] | None = None
+    processor: str | None = None
     v: int = VERSION
 
     def encode(self) -> bytes:

@@ -11,6 +11,7 @@ from rich.table import Table
 from swapstream.operators.comparison import Divergence
 from swapstream.operators.verification import Span, Verified
 from swapstream.scripts.console import json_option, out, say, show
+from swapstream.scripts.elsewhere import unlike_here
 from swapstream.scripts.environment import Delivery, load_environment
 from swapstream.scripts.rerun import Rerun
 from swapstream.scripts.spans import place_of, span_options, whole_sections
@@ -56,6 +57,8 @@ def verify_command(ctx: click.Context, deployment: str | None, namespace: str | 
         out.print(both_sides(diverging[0]))
     say(f"{len(diverging)} of {len(found)} partitions diverge; first {diverging[0]}" if diverging else "no divergence")
     if diverging:
+        if other := unlike_here(environment, rerun.namespace, rerun.deployment):
+            say(f"computed with {'; '.join(other)} as here: equal bytes are promised for the same, see --tolerance")
         ctx.exit(DIVERGED)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from pyflink.common import Row
 from pyflink.datastream import OutputTag
@@ -64,6 +66,9 @@ class Context:
 
     def get_attempt_number(self) -> int:
         return 2
+
+    def get_index_of_this_subtask(self) -> int:
+        return 1
 
     def get_metrics_group(self) -> Metrics:
         return self.metrics
@@ -212,3 +217,12 @@ def test_a_bad_definition_is_a_row_and_harms_nothing(flink: Flink) -> None:
     flink.parameters.write(b"nonsense")
     (row,) = flink.define()
     assert (row["event"], row["offset"], row["topic"]) == ("rejected", 3, "parameters")
+
+
+def test_a_worker_says_once_what_it_computes_with(flink: Flink) -> None:
+    [told] = rows(flink.frame([reading()], 0))
+    assert told["event"] == "computing"
+    assert (told["writer"], told["time"], told["job"], told["attempt"]) == (f"{NAMESPACE}/{DEPLOYMENT}/worker/1", LATER, "a job", 2)
+    assert told["libraries"]["numpy"] == np.__version__
+    assert told["processor"].startswith(platform.machine())
+    assert rows(flink.frame([reading()], 1)) == []

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
 from swapstream.jobs.spec import JobSpec
 from swapstream.models import objects
 from swapstream.models.errors import InvalidSettings, Unavailable, UnknownName
+from swapstream.operators.assignment import Assignment
+from swapstream.operators.computing import computing
+from swapstream.operators.outputs import Emission
+from swapstream.operators.run import Run
 from swapstream.operators.scores import ScoresFrame, decode_scores
 from swapstream.operators.verification import Span
 from swapstream.scripts import kafka, replay, rerun, spans
@@ -135,6 +140,16 @@ def test_everything_from_the_first_snapshot_is_as_it_was(log: Log) -> None:
     assert row["missing"] == row["unexpected"] == row["twice"] == row["differs"] == row["unanswered"] == 0
     assert row["first"] is None
     assert "no divergence" in result.stderr
+
+
+def test_a_divergence_says_what_it_was_computed_with_elsewhere(log: Log) -> None:
+    log.falsify()
+    assert "equal bytes" not in log.verify().stderr
+    row = msgspec.structs.replace(
+        computing(Assignment(NAMESPACE, DEPLOYMENT, TOPIC, "", 0), Run("a job", 0), 0, 1), libraries={"numpy": "1.0"})
+    log.past.emissions.append(Emission("ledger", b"worker", row.encode()))
+    said = re.sub(r"\s+", " ", log.verify().stderr)
+    assert f"computed with numpy 1.0, not {np.__version__} as here: equal bytes are promised for the same, see --tolerance" in said
 
 
 def test_it_starts_at_the_nearest_snapshot_and_reads_output_from_there(log: Log) -> None:
