@@ -10,7 +10,7 @@ from benchmarks import report
 from benchmarks.arena import Candidate
 from benchmarks.candidates import DEFAULTS, RAISED, Detect, PyFlink
 from benchmarks.cluster import directory
-from benchmarks.contest import contest
+from benchmarks.contest import contest, options
 from benchmarks.images import Images
 from benchmarks.processes import Bare
 
@@ -23,9 +23,9 @@ SCRIPT = "pyflink_images.py"
               help="An ONNX graph from [n, 1, 784] to [n, 10].  [default: one of the same shape is made]")
 @click.option("--records", default=500_000, show_default=True, type=click.IntRange(5_000), help="Images for detect and the bare loop.")
 @click.option("--rival-records", default=100_000, show_default=True, type=click.IntRange(2_000), help="Images for PyFlink.")
-@click.option("--repeat", default=1, show_default=True, type=click.IntRange(1), help="Runs of each candidate, in turns.")
+@options
 @report.options
-def main(model: Path | None, records: int, rival_records: int, repeat: int, json_file: Path | None, plot: Path | None,
+def main(model: Path | None, records: int, rival_records: int, repeat: int, warm_ups: int, json_file: Path | None, plot: Path | None,
          keep: bool) -> None:
     """Measure all of them in one run; exits with 1 when detect misses a goal."""
     rival_records = min(rival_records, records)
@@ -36,7 +36,7 @@ def main(model: Path | None, records: int, rival_records: int, repeat: int, json
         PyFlink("PyFlink per record, raised", rival_records, SCRIPT, RAISED),
     ]
     with directory(keep) as path:
-        result = contest(path, Images(model), candidates, GOALS, repeat)
+        result = contest(path, Images(model), candidates, GOALS, repeat, warm_ups)
     report.tables([result])
     report.write_json(json_file, goals=GOALS, model=str(model or "made"), contests=[result])
     report.bars(plot, [result])

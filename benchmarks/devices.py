@@ -9,7 +9,7 @@ import click
 from benchmarks import report
 from benchmarks.candidates import Detect
 from benchmarks.cluster import directory
-from benchmarks.contest import contest
+from benchmarks.contest import contest, options
 from benchmarks.readings import Readings
 from swapstream.scripts.console import show
 
@@ -20,13 +20,13 @@ GOAL = 0.5
 @click.option("--records", default=2_000_000, show_default=True, type=click.IntRange(20_000), help="Readings in each run.")
 @click.option("--few", default=1_000, show_default=True, type=click.IntRange(1), help="Devices in the first run.")
 @click.option("--many", default=100_000, show_default=True, type=click.IntRange(1), help="Devices in the second run.")
-@click.option("--repeat", default=1, show_default=True, type=click.IntRange(1), help="Runs of each.")
+@options
 @report.options
-def main(records: int, few: int, many: int, repeat: int, json_file: Path | None, plot: Path | None, keep: bool) -> None:
+def main(records: int, few: int, many: int, repeat: int, warm_ups: int, json_file: Path | None, plot: Path | None, keep: bool) -> None:
     """Measure, each on a cluster of its own; devices send in turn, so that with many hardly any is twice in a frame. Exits
     with 1 when many devices halve the rate."""
     with directory(keep) as path:
-        results = [contest(path / str(count), Readings(count), [Detect(records)], {}, repeat) for count in (few, many)]
+        results = [contest(path / str(count), Readings(count), [Detect(records)], {}, repeat, warm_ups) for count in (few, many)]
     rates = [result.rows[0].rate for result in results]
     share = rates[1] / rates[0]
     show([{"devices": f"{count:,}", "readings": f"{result.rows[0].readings:,}", "readings/s": f"{rate:,.0f}",

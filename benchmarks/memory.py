@@ -41,7 +41,7 @@ class Sample(msgspec.Struct, frozen=True):
 
 
 @click.command()
-@click.option("--records", default=15_000_000, show_default=True, type=click.IntRange(100_000), help="Readings; 50000000 for a long run.")
+@click.option("--records", default=50_000_000, show_default=True, type=click.IntRange(100_000), help="Readings: 7 GB of disk.")
 @click.option("--devices", default=10_000, show_default=True, type=click.IntRange(1), help="How many devices they are of.")
 @report.options
 def main(records: int, devices: int, json_file: Path | None, plot: Path | None, keep: bool) -> None:

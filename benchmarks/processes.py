@@ -26,7 +26,7 @@ Process = subprocess.Popen[bytes]
 TIMEOUT_S = 600.0
 STOP_S = 30.0
 BATCH = 5_000
-"""Readings the bare loop scores at a time; see benchmarks/README.md for how it was chosen."""
+"""Readings the bare loop scores at a time."""
 
 
 class Bare:

@@ -32,7 +32,7 @@ TOPICS = {"telemetry": {"name": "telemetry", "partitions": PARTITIONS},
 @click.option("--swaps", default=100, show_default=True, type=click.IntRange(2), help="Barrier swaps in a row.")
 @click.option("--rate", default=20_000, show_default=True, type=click.IntRange(100), help="Readings a second.")
 @click.option("--every", default=2.5, show_default=True, type=click.FloatRange(1.5), help="Seconds from swap to swap, on average.")
-@click.option("--warm-up", default=60, show_default=True, type=click.IntRange(1), help="Seconds before the first swap.")
+@click.option("--warm-up", default=180, show_default=True, type=click.IntRange(1), help="Seconds before the first swap.")
 @click.option("--model-mb", default=10, show_default=True, type=click.IntRange(1, 50), help="MB of the large ONNX model.")
 @click.option("--fresh", default=10, show_default=True, type=click.IntRange(1), help="How many versions of it are swapped to.")
 @click.option("--readings", default=1_200_000, show_default=True, type=click.IntRange(10_000),
