@@ -12,13 +12,13 @@
     champion: pump:6                      # roles at the top level: for whatever no route took
     devices: {max: 100000, evict_after: 30d}
     decoy: true                           # features are archived beside the scores
-    require: {max_alarm_rate: 0.01}       # what `swapstream check --against` must find
+    require: {max_alarm_rate: 0.01}       # what champions must show before a swap to them
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -28,6 +28,7 @@ from msgspec import Meta
 from swapstream.models.artifact import Artifact
 from swapstream.models.durations import milliseconds
 from swapstream.models.errors import InvalidPlan
+from swapstream.models.finding import Finding, refuse
 from swapstream.models.schema import Schema
 from swapstream.models.yaml_file import read_mapping
 from swapstream.operators.code import pinned, refs_in, register
@@ -167,7 +168,8 @@ def with_code(file: PlanFile, beside: Path) -> PlanFile:
 
 
 def resolve(file: PlanFile, catalogue: Catalogue) -> Plan:
-    """Pin every name to a digest and check that the parts fit. Raises UnknownName, InvalidPlan."""
+    """Pin every name to a digest and check that the parts fit. Raises UnknownName, InvalidPlan, Rejected for a model that does
+    not fit its route's extractors."""
     check_tags(file)
     inputs = file.inputs(catalogue.schema)
     described = tuple(Input(Pin(s.name, s.digest), tuple(e.spec), e.version, own_pins(e)) for s, e in inputs)
@@ -202,7 +204,7 @@ def reach(plan: str, route: RouteFile, open_to: dict[str, Composite], schemas: l
 
 
 def resolve_route(plan: str, route: RouteFile, inputs: dict[str, Composite], catalogue: Catalogue) -> Route:
-    """One route with its models pinned. Raises UnknownName, InvalidPlan."""
+    """One route with its models pinned. Raises UnknownName, InvalidPlan, Rejected."""
 
     def pin(ref: str) -> Pin:
         artifact = catalogue.model(ref)
@@ -235,25 +237,24 @@ def resolve_route(plan: str, route: RouteFile, inputs: dict[str, Composite], cat
 
 
 def check_fit(where: str, artifact: Artifact, schema: str, extractor: Composite, several: bool) -> None:
-    """A model must read what the extractor gives. Raises InvalidPlan."""
+    """A model must read what the extractor gives. Raises Rejected as the gate does, behind `where`; the check is features, shape or
+    extractor."""
     of = f"extractor {extractor.name}" + (f" of schema {schema!r}" if several else "")
     hint = "; give the route a type, or each type a route" if several else ""
-    if tuple(artifact.manifest.features) != extractor.features:
-        raise InvalidPlan(
-            f"{where}: model {artifact.ref} takes features {short(artifact.manifest.features)}, {of} gives "
-            f"{short(extractor.features)}{hint}"
-        )
-    if artifact.manifest.shape not in ((), extractor.shape):
-        raise InvalidPlan(
-            f"{where}: model {artifact.ref} takes windows of shape {list(artifact.manifest.shape)}, {of} gives "
-            f"{list(extractor.shape) or 'none'}{hint}"
-        )
-    trained = artifact.manifest.lineage.extractor
+    refuse(f"{where}: {artifact.ref}", misfits(artifact, extractor, of, hint))
+
+
+def misfits(artifact: Artifact, extractor: Composite, of: str, hint: str) -> Iterator[Finding]:
+    """What a model reads that the extractor, in words `of`, does not give."""
+    said = artifact.manifest
+    if tuple(said.features) != extractor.features:
+        yield Finding("features", short(said.features), f"{of} gives {short(extractor.features)}{hint}", False)
+    if said.shape not in ((), extractor.shape):
+        yield Finding("shape", f"windows of {list(said.shape)}", f"{of} gives {list(extractor.shape) or 'none'}{hint}", False)
+    trained = said.lineage.extractor
     if trained and trained != extractor.ref:
-        raise InvalidPlan(
-            f"{where}: model {artifact.ref} was trained on features of extractor {trained}, {of} is {extractor.ref}: "
-            f"the same names under other settings{hint}"
-        )
+        is_ = f"{of} is {extractor.ref}: the same names under other settings{hint}"
+        yield Finding("extractor", f"was trained on features of extractor {trained}", is_, False)
 
 
 def short(names: Sequence[str]) -> str:

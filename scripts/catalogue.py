@@ -57,7 +57,7 @@ class Resolved:
 
 
 def read_plan(environment: Environment, path: str) -> tuple[PlanFile, Plan]:
-    """A plan file, and what it resolves to. Raises UnknownName, InvalidPlan."""
+    """A plan file, and what it resolves to. Raises UnknownName, InvalidPlan, Rejected."""
     file = load_plan_file(path)
     return file, resolve(file, Files(environment, Path(path).parent))
 

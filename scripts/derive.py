@@ -24,7 +24,7 @@ def with_champion(plan: Plan, artifact: Artifact, schemas: Sequence[Schema], pat
 
     `pattern` names the route. Without it these are the routes whose champion is another version of the model, or the plan's only
     route. `schemas` are the plan's, in its order. Where the new champion was a challenger it is one no longer. Raises UnknownName
-    for a route that can't be told, InvalidPlan for a model that does not read what the extractor gives.
+    for a route that can't be told, Rejected for a model that does not read what the extractor gives.
     """
     places = chosen(plan, artifact.manifest.name, pattern)
     check_places(plan, artifact, schemas, places)
@@ -37,7 +37,7 @@ def with_challenger(plan: Plan, artifact: Artifact, schemas: Sequence[Schema], p
     """The plan with `artifact` as a challenger of some routes, in the place of other versions of it; champions stay.
 
     Without a `pattern` these are the routes where another version is champion or challenger, or the plan's only route. A route without
-    champion, or with this very one, has no use for it. Raises UnknownName, InvalidPlan.
+    champion, or with this very one, has no use for it. Raises UnknownName, InvalidPlan, Rejected.
     """
     name, pin = artifact.manifest.name, Pin(artifact.ref, artifact.digest)
     places = [place for place, route in enumerate(plan.routes) if any(model_name(one) == name for one in route.challengers)]
@@ -53,7 +53,7 @@ def with_challenger(plan: Plan, artifact: Artifact, schemas: Sequence[Schema], p
 
 
 def check_places(plan: Plan, artifact: Artifact, schemas: Sequence[Schema], places: Sequence[int]) -> None:
-    """Raises InvalidPlan for a model that does not read what the extractor gives on these routes."""
+    """Raises Rejected for a model that does not read what the extractor gives on these routes."""
     composites = {
         schema.name: Composite.parse(list(one.extractor), schema.names, plan.devices)
         for one, schema in zip(plan.inputs, schemas, strict=True)

@@ -83,7 +83,7 @@ class Known:
         return body
 
     def with_champion(self, artifact: Artifact, route: str | None = None) -> Plan:
-        """The plan in force with another champion. Raises UnknownName, InvalidPlan."""
+        """The plan in force with another champion. Raises UnknownName, InvalidPlan, Rejected."""
         plan = self.plan(self.in_force.plan)
         return with_champion(plan, artifact, self.schemas(plan), route)
 

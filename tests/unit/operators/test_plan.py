@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from swapstream.models.artifact import Artifact
-from swapstream.models.errors import InvalidPlan, UnknownName
+from swapstream.models.errors import InvalidPlan, Rejected, UnknownName
+from swapstream.models.manifest import Structure
 from swapstream.operators.extractors.composite import Composite
 from swapstream.operators.plan import Plan, Require
 from swapstream.operators.plan_file import DevicesFile, PlanFile, RouteFile, load_plan_file, resolve
@@ -79,7 +80,6 @@ def test_a_file_that_is_not_there_is_named() -> None:
         (PlanFile("p", "pumps", champion="a:1", threshold=float("nan")), "finite"),
         (PlanFile("p", "pumps", champion="a:1", routes=(RouteFile("*"),)), "twice"),
         (PlanFile("p", "pumps", extractor=("nonsense",)), "nonsense"),
-        (PlanFile("p", "pumps", extractor=({"ewm": {"halflife": 3}},), champion="a:1"), "takes features"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(file: PlanFile, message: str) -> None:
@@ -161,7 +161,7 @@ devices: {max: 500, evict_after: 12h}
 """)
     fans = Composite.parse(["identity", "differences"], ("speed",)).features
     file = load_plan_file(path)
-    with pytest.raises(InvalidPlan, match=r"devices '\*': model a:1 takes features .*give the route a type, or each type a route"):
+    with pytest.raises(Rejected, match=r"devices '\*': a:1: features: .*; give the route a type, or each type a route$"):
         resolve(file, Catalogue(FIELDS, {"f:1": fans}))
     typed = msgspec.structs.replace(file, routes=(*file.routes, RouteFile(type="pumps", champion="a:1")), champion=None)
     plan = resolve(typed, Catalogue(FIELDS, {"f:1": fans}))
@@ -203,8 +203,6 @@ def test_one_model_can_be_for_several_types_with_the_same_features() -> None:
         ({"routes": (RouteFile(type="valves", champion="a:1"),)}, "of type 'valves': the plan's schemas are pumps, fans, belts"),
         ({"routes": (RouteFile(type="fans"), RouteFile(type="fans"))}, "of type 'fans': never taken"),
         ({"routes": (RouteFile(), RouteFile(type="fans"))}, "of type 'fans': never taken"),
-        ({"routes": (RouteFile(type="fans", champion="a:1"),)}, "of schema 'fans' gives|extractor identity gives"),
-        ({"champion": "a:1"}, "give the route a type"),
         ({"devices": DevicesFile(evict_after="a while")}, "evict_after 'a while' is no duration; allowed is"),
     ],
 )
@@ -228,10 +226,28 @@ class TrainedElsewhere(Catalogue):
         return msgspec.structs.replace(artifact, manifest=msgspec.structs.replace(artifact.manifest, lineage=lineage))
 
 
-def test_a_model_is_refused_under_other_settings_than_it_was_trained_with() -> None:
-    file = PlanFile("pumps", "pumps", ("identity",), champion="a:1")
-    with pytest.raises(InvalidPlan, match="was trained on features of extractor identity:1:000000000000"):
-        resolve(file, TrainedElsewhere(FIELDS))
+class OfWindows(Catalogue):
+    """Models that read windows of two readings."""
+
+    def model(self, ref: str) -> Artifact:
+        artifact = super().model(ref)
+        return msgspec.structs.replace(artifact, manifest=msgspec.structs.replace(artifact.manifest, structure=Structure((2, 1)), v=2))
+
+
+@pytest.mark.parametrize(("changes", "catalogue", "line"), [
+    ({"extractor": ("differences",)}, Catalogue,
+     r"a:1: features: \[temperature, pressure\]; extractor differences gives \[temperature\.difference, pressure\.difference\]$"),
+    ({}, OfWindows, r"a:1: shape: windows of \[2, 1\]; extractor identity gives none$"),
+    ({}, TrainedElsewhere, "a:1: extractor: was trained on features of extractor identity:1:0{12}; extractor identity is identity:1:"),
+    ({"schema": SEVERAL}, Catalogue, "a:1: features: .* of schema '.*' gives .*; give the route a type, or each type a route$"),
+    ({"schema": SEVERAL, "champion": None, "routes": (RouteFile(type="fans", champion="a:1"),)}, Catalogue, "a:1: features: "),
+])  # fmt: skip
+def test_a_model_that_does_not_read_what_the_extractor_gives_is_rejected(
+    changes: dict[str, Any], catalogue: type[Catalogue], line: str
+) -> None:
+    file = msgspec.structs.replace(PlanFile("p", "pumps", champion="a:1"), **changes)
+    with pytest.raises(Rejected, match=f"^plan 'p', devices '\\*'.*: {line}"):
+        resolve(file, catalogue(FIELDS))
 
 
 # -- tags, who answers on errors, what is required

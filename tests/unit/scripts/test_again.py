@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from swapstream.models import Store, train
 from swapstream.models.artifact import Artifact
-from swapstream.models.errors import ClusterError, InvalidPlan, InvalidSettings, UnknownName
+from swapstream.models.errors import ClusterError, InvalidPlan, InvalidSettings, Rejected, UnknownName
 from swapstream.operators.plan import Pin, Plan
 from swapstream.operators.scores import RoleColumns, decode_scores
 from swapstream.scripts import again, change
@@ -97,7 +97,7 @@ def test_the_plan_that_is_made() -> None:
         with_challenger(deployable("p", routes=(route("pump-1*", champion="b:1"),), champion="a:1").plan, two, schemas)
     with pytest.raises(InvalidPlan, match="has no champion to challenge: make it the first one with `swap`"):
         with_challenger(deployable("p").plan, two, schemas)
-    with pytest.raises(InvalidPlan, match="takes features"):
+    with pytest.raises(Rejected, match="m:2: features: "):
         with_challenger(deployable("p", extractor=("differences",), champion="a:1").plan, two, schemas)
 
 

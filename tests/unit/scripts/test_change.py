@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from swapstream.models import Artifact, Store
 from swapstream.models.artifact import payload_digest
-from swapstream.models.errors import ClusterError, Conflict, InvalidSettings, Rejected, UnknownName
+from swapstream.models.errors import ClusterError, Conflict, InvalidPlan, InvalidSettings, Rejected, UnknownName
 from swapstream.operators.plan import Plan
 from swapstream.operators.token import PREPARE
 from swapstream.operators.update import Update
@@ -363,9 +363,43 @@ def test_a_model_that_the_gate_refuses_here_stands_on_the_ledger_and_nothing_els
     for command, arguments in ((swap_command, ("--champion", "d:1", "--deployment", "d")), (push_command, ("d:1",))):
         with pytest.raises(Rejected, match=r"^d:1: golden: row 0 scores"):
             run(command, *arguments)
-    after = written(topics)
-    ledger = environment.topics.ledger.name
-    rows = [msgspec.json.decode(record.value or b"") for record in topics.records[ledger][before[ledger] :]]
+    rows = only_on_the_ledger(topics, environment, before)
     assert [(row["event"], row["deployment"], row["reason"][:12]) for row in rows] == [
         ("rejected", "d", "d:1: golden:"), ("rejected", "", "d:1: golden:")]  # fmt: skip
+
+
+def only_on_the_ledger(topics: Topics, environment: Environment, before: dict[str, int]) -> list[dict[str, Any]]:
+    """The ledger's rows since; nothing else may have been written."""
+    after, ledger = written(topics), environment.topics.ledger.name
     assert {**after, ledger: 0} == {**before, ledger: 0}
+    return [msgspec.json.decode(record.value or b"") for record in topics.records[ledger][before[ledger] :]]
+
+
+@pytest.mark.parametrize(("command", "arguments", "where"), [
+    (swap_command, ("--plan", "unfit.yaml"), "devices"),
+    (swap_command, ("--champion", "w:1", "--deployment", "d"), "route"),
+    (push_command, ("w:1", "--now", "--deployment", "d"), "route"),
+    (push_command, ("w:1", "--at", "arrival", "--deployment", "d"), "route"),
+])  # fmt: skip
+def test_a_model_of_other_features_stands_on_the_ledger_and_the_champion_stays(
+    environment: Environment, topics: Topics, shards: Answering, command: click.Command, arguments: tuple[str, ...], where: str
+) -> None:
+    Store(environment.store).put(model("w:1", ("speed",)))
+    Path("unfit.yaml").write_text("{name: d, schema: pumps.yaml, champion: 'w:1'}")
+    swap_to("first")
+    before = written(topics)
+    with pytest.raises(Rejected) as refused:
+        run(command, *arguments)
+    (row,) = only_on_the_ledger(topics, environment, before)
+    said = f"plan 'd', {where} '*': w:1: features: [speed]; extractor identity gives [temperature, pressure]"
+    assert (row["event"], row["deployment"], row["reason"], str(refused.value)) == ("rejected", "d", said, said)
+    assert champions(environment) == ["a:1"]
+
+
+def test_what_is_written_wrongly_is_no_rejection(environment: Environment, topics: Topics, shards: Answering) -> None:
+    Path("wrong.yaml").write_text("{name: d, schema: pumps.yaml, challengers: ['a:1']}")
+    swap_to("first")
+    before = written(topics)
+    with pytest.raises(InvalidPlan, match="need a champion"):
+        run(swap_command, "--plan", "wrong.yaml", "--deployment", "d")
+    assert written(topics) == before

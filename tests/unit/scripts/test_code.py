@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from swapstream.jobs.spec import JobSpec
-from swapstream.models.errors import Conflict, InvalidPlan, InvalidSettings, Rejected, Unavailable, UnknownName
+from swapstream.models.errors import Conflict, InvalidSettings, Rejected, Unavailable, UnknownName
 from swapstream.models.store import Store
 from swapstream.operators.code import Archive, find, read
 from swapstream.operators.lookup import missing
@@ -147,7 +147,7 @@ def test_a_model_of_other_code_does_not_fit(folder: Path, environment: Environme
     assert rows("plan", "check", "plan.yaml")[0]["verdict"] == "can be deployed"
     assert rows("try", "plan.yaml", "pump.csv")[0]["records"] == 60
     (folder / "scaling.py").write_bytes(archive(2).files["scaling.py"])
-    with pytest.raises(InvalidPlan, match=r"own:1 was trained on features of extractor times:1:.* is times:2:"):
+    with pytest.raises(Rejected, match=r"own:1: extractor: was trained on features of extractor times:1:.* is times:2:"):
         called("plan", "check", "plan.yaml")
 
 

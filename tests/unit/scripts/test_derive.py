@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from swapstream.models.errors import InvalidPlan, UnknownName
+from swapstream.models.errors import Rejected, UnknownName
 from swapstream.operators.plan import Plan
 from swapstream.scripts.derive import label, with_champion
 from tests.support.shards import FIELDS, SCHEMAS, Deployable, deployable, model, route
@@ -72,7 +72,7 @@ def test_a_plan_without_a_champion_gets_its_first() -> None:
 
 
 def test_a_model_must_read_what_the_extractor_gives() -> None:
-    with pytest.raises(InvalidPlan, match=r"^plan 'p', route '\*': model w:1 takes features"):
+    with pytest.raises(Rejected, match=r"^plan 'p', route '\*': w:1: features: \[speed\]; extractor"):
         changed(deployable("p", champion="a:1"), "w:1", features=("speed",))
 
 
@@ -85,5 +85,5 @@ def test_only_schemas_that_a_route_reaches_must_fit() -> None:
     assert [label(one) for one in found.plan.routes] == ["fans/*", "*"]
     assert champions(changed(found, "f:2", features=SCHEMAS["fans"].names)) == ["f:2", "a:1"]
     assert champions(changed(found, "a:2")) == ["f:1", "a:2"]
-    with pytest.raises(InvalidPlan, match="of schema 'pumps'"):
+    with pytest.raises(Rejected, match="of schema 'pumps'"):
         changed(found, "f:2", "*", SCHEMAS["fans"].names)

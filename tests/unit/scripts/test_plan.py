@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from swapstream.models.errors import InvalidPlan, UnknownName
+from swapstream.models.errors import Rejected, UnknownName
 from swapstream.models.store import Store
 from swapstream.scripts.environment import load_environment
 from swapstream.scripts.plan import flat, plan_command
@@ -59,7 +59,7 @@ def test_diff_shows_what_a_swap_would_change_and_nothing_else(folder: Path) -> N
     [
         ("{name: p, schema: pumps.yaml, champion: 'z:1'}", UnknownName),
         ("{name: p, schema: none, champion: 'a:1'}", UnknownName),
-        ("{name: p, schema: pumps.yaml, extractor: [differences], champion: 'a:1'}", InvalidPlan),
+        ("{name: p, schema: pumps.yaml, extractor: [differences], champion: 'a:1'}", Rejected),
     ],
 )
 def test_a_plan_that_can_not_be_deployed_is_refused(folder: Path, text: str, error: type[Exception]) -> None:
