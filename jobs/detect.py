@@ -16,7 +16,6 @@ from swapstream.jobs.sinks import write_ledger, write_output
 from swapstream.jobs.sources import parameters, telemetry_frames
 from swapstream.jobs.spec import JobSpec
 from swapstream.jobs.uids import set_uids
-from swapstream.operators.assignment import Assignment
 from swapstream.operators.flink import ShardFunction, definitions_state, ledger_tag, message_type
 
 
@@ -25,21 +24,8 @@ def build(spec: JobSpec) -> StreamExecutionEnvironment:
     env = environment(spec)
     tables = StreamTableEnvironment.create(env)
     constants = shard_constants(spec.partitions)
-    assignment = Assignment(
-        spec.namespace,
-        spec.deployment,
-        spec.topics["telemetry"],
-        spec.plan,
-        spec.parameters_end,
-        snapshot_every_ms=spec.snapshot_every_ms if "snapshots" in spec.topics else 0,
-        generation=spec.generation,
-        upgrade=spec.upgrade,
-        partitions=len(spec.start_offsets),
-        spans=spec.spans,
-        inherited=spec.inherited,
-    )
     shards = ShardFunction(
-        assignment,
+        spec.assignment(),
         spec.topics,
         message_keys(spec.partitions, spec.partitions),
         {constant: partition for partition, constant in constants.items()},

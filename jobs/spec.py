@@ -9,7 +9,7 @@ import msgspec
 
 from swapstream.models.errors import InvalidSettings
 from swapstream.models.schema import Schema
-from swapstream.operators.assignment import Inherited, Upgrade
+from swapstream.operators.assignment import Assignment, Inherited, Upgrade
 
 VERSION = 1
 MAX_PARALLELISM = 128
@@ -22,6 +22,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     - topics: role → name. partitions: of telemetry; shards are spread by it, so it must not change while state lives.
     - start_offsets: partition → first offset to read, resolved before `parameters_end`; partitions that come later start at 0.
     - snapshot_every_ms: how often, in log time, each shard publishes its state; 0, or without a topic for it: never.
+    - hold_max_bytes: of input, that a shard may hold back.
     - store: path or URL below which models by reference lie. store_prefixes: from where workers fetch; without any, from the store.
     - kafka: properties of every Kafka client: TLS and SASL. Secrets are not among them, only the names of what holds them.
     - generation: which job of the deployment this is; a keeper's submission is of the same one again. upgrade: how it takes over
@@ -52,6 +53,7 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundle_ms: int = 5
     state_backend: Literal["hashmap", "rocksdb"] = "hashmap"
     snapshot_every_ms: int = 300_000
+    hold_max_bytes: int = 67_108_864
     kafka: dict[str, str] = {}
     store: str = ""
     store_prefixes: tuple[str, ...] = ()
@@ -78,6 +80,14 @@ class JobSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def transactions(self) -> str:
         """What the transactional ids of the output begin with."""
         return f"swapstream.{self.name}.output" + (f".{self.line}" if self.line else "")
+
+    def assignment(self) -> Assignment:
+        """What each shard of a job that scores is told."""
+        return Assignment(
+            self.namespace, self.deployment, self.topics["telemetry"], self.plan, self.parameters_end, max_held=self.hold_max_bytes,
+            snapshot_every_ms=self.snapshot_every_ms if "snapshots" in self.topics else 0, generation=self.generation,
+            upgrade=self.upgrade, partitions=len(self.start_offsets), spans=self.spans, inherited=self.inherited,
+        )  # fmt: skip
 
     def write(self, path: Path) -> None:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self)))

@@ -95,7 +95,9 @@ class JobDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
       for the delivery.
     - checkpoint_ms: under exactly_once results become visible that often.
     - transaction_timeout_ms: how long an outage may last before what it left uncommitted is lost.
-    - snapshot_every_ms: how often, in log time, each shard publishes its state, besides at every cut; 0: never. `verify` starts there.
+    - snapshot_every_ms: how often, in log time, each shard publishes its state, besides at cuts; 0: never. `verify` starts there.
+    - hold_max_bytes: how much input each shard may hold back while it waits for a definition or an upgrade; above that the job restarts
+      from its checkpoint.
     - state_backend: hashmap keeps state in memory, rocksdb on disk.
     """
 
@@ -109,6 +111,7 @@ class JobDefaults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     transaction_timeout_ms: Annotated[int, Meta(ge=1000, le=86_400_000)] = 600_000
     state_backend: StateBackend = "hashmap"
     snapshot_every_ms: Annotated[int, Meta(ge=0, le=86_400_000)] = 300_000
+    hold_max_bytes: Annotated[int, Meta(ge=1_048_576, le=1_073_741_824)] = 67_108_864
 
     def __post_init__(self) -> None:
         if self.transaction_timeout_ms < 2 * self.checkpoint_ms:

@@ -46,6 +46,6 @@ def of_environment(environment: Environment, delivery: Any, state_backend: Any, 
         "bootstrap": environment.broker.servers, "topics": {role: topic.name for role, topic in environment.topics.by_role().items()},
         "delivery": delivery, **pace, "checkpoint_ms": defaults.checkpoint_ms,
         "transaction_timeout_ms": defaults.transaction_timeout_ms, "state_backend": state_backend,
-        "snapshot_every_ms": defaults.snapshot_every_ms, "kafka": environment.broker.security.java(), "store": str(environment.store),
-        "store_prefixes": environment.models.allowed,
+        "snapshot_every_ms": defaults.snapshot_every_ms, "hold_max_bytes": defaults.hold_max_bytes,
+        "kafka": environment.broker.security.java(), "store": str(environment.store), "store_prefixes": environment.models.allowed,
     }  # fmt: skip

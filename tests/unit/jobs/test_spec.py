@@ -9,7 +9,7 @@ import pytest
 
 from swapstream.jobs.spec import JobSpec, check_restorable
 from swapstream.models.errors import InvalidSettings
-from swapstream.operators.assignment import Upgrade
+from swapstream.operators.assignment import Assignment, Upgrade
 
 SPEC = JobSpec("detect", "prod", "pumps", "d" * 64, 7, "localhost:9092", {"telemetry": "t"}, 2, {0: 5, 1: 0})
 
@@ -56,7 +56,7 @@ def test_a_specification_of_before_the_settings_of_latency_and_state_is_read(tmp
     SPEC.write(path)
     older = msgspec.json.decode(path.read_bytes())
     for setting in ("buffer_timeout_ms", "bundle_ms", "state_backend", "kafka", "store", "store_prefixes", "generation", "line",
-                    "upgrade", "code"):  # fmt: skip
+                    "upgrade", "code", "hold_max_bytes"):  # fmt: skip
         del older[setting]
     path.write_bytes(msgspec.json.encode(older))
     assert JobSpec.read(path) == SPEC
@@ -82,10 +82,19 @@ def test_everything_else_may_change() -> None:
     other = msgspec.structs.replace(
         ONE, parallelism=1, frame_ms=7, checkpoint_ms=9, transaction_timeout_ms=90_000, buffer_timeout_ms=0, bundle_ms=99,
         topics={**ONE.topics, "scores": "other"}, kafka={"security.protocol": "SSL"}, bootstrap="k:1",
-        store="s3://bucket", store_prefixes=("s3://bucket/models",))
+        store="s3://bucket", store_prefixes=("s3://bucket/models",), hold_max_bytes=1_048_576)
     check_restorable(ONE, other, savepoint=False)
     check_restorable(ONE, msgspec.structs.replace(ONE, state_backend="rocksdb"), savepoint=True)
     check_restorable(msgspec.structs.replace(ONE, delivery="at_least_once"), ONE, savepoint=False)
+
+
+def test_how_much_a_shard_may_hold_is_read_back_and_is_by_default_what_it_always_was(tmp_path: Path) -> None:
+    path = tmp_path / "spec.json"
+    more = msgspec.structs.replace(SPEC, hold_max_bytes=200_000_000)
+    more.write(path)
+    assert JobSpec.read(path).hold_max_bytes == 200_000_000
+    assert more.assignment().max_held == 200_000_000
+    assert SPEC.hold_max_bytes == Assignment("prod", "pumps", "t", "d" * 64, 7).max_held == 64 * 1024 * 1024
 
 
 def test_jobs_side_by_side_share_neither_group_nor_transactions() -> None:

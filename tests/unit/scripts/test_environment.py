@@ -30,6 +30,8 @@ def test_an_unknown_environment_is_named():
     ("broker: {port: 70000}", r"broker\.port"),
     ("flink: {taskmanager_memory: 2 GB}", r"flink\.taskmanager_memory"),
     ("job: {parallelism: 0}", r"job\.parallelism"),
+    ("job: {hold_max_bytes: 1000}", r"1048576.*job\.hold_max_bytes"),
+    ("job: {hold_max_bytes: 2000000000}", r"1073741824.*job\.hold_max_bytes"),
     ("topics: {scores: {name: 'a b'}}", r"topics\.scores\.name"),
     ("a: [", "is not YAML: line 2"),
 ])

@@ -11,6 +11,7 @@ import pytest
 
 from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError, Conflict, InvalidSettings, UnknownName
+from swapstream.operators.assignment import Upgrade
 from swapstream.scripts.deployments import Deployment, Deployments
 from swapstream.scripts.environment import Broker, Environment, Flink, JobDefaults
 from swapstream.scripts.flink_cli import FlinkCommandLine
@@ -19,7 +20,9 @@ from swapstream.scripts.job import cancel
 from swapstream.scripts.restoring import Restore, check_settings
 from swapstream.scripts.savepoint_files import Saved, Shelf
 from swapstream.scripts.security import Secret, Security
+from swapstream.scripts.specification import next_spec
 from swapstream.scripts.submission import Submission
+from swapstream.scripts.upgrade_order import Settings
 from swapstream.scripts.upgrade_progress import Progress, ProgressFile
 
 PUMPS = Deployment("prod", "pumps", "detect", 2)
@@ -137,6 +140,17 @@ def test_nothing_is_submitted_or_cancelled_while_an_upgrade_is_under_way(here):
     for act in (lambda: cancel(here, "pumps"), Submission(here, PUMPS, None)._check):
         with pytest.raises(Conflict, match=r"an upgrade of prod\.pumps \(handover\) is at its step 'catch up'.*`--abort` undoes it"):
             act()
+
+
+def test_how_much_a_shard_may_hold_is_as_the_environment_says_at_each_submission_and_upgrade(tmp_path):
+    def told(**settings) -> Environment:
+        return Environment(directory=str(tmp_path), job=JobDefaults(**settings))
+
+    first = Submission(told(hold_max_bytes=2_000_000), PUMPS, None)._told("p", 0, {0: 0}, "exactly_once")
+    assert first.hold_max_bytes == 2_000_000
+    upgrade = Upgrade("savepoint", "p", 1)
+    assert next_spec(told(hold_max_bytes=3_000_000), first, Settings(), 2, 0, 9, upgrade).hold_max_bytes == 3_000_000
+    assert next_spec(told(), first, Settings(), 2, 0, 9, upgrade).hold_max_bytes == 64 * 1024 * 1024
 
 
 def test_the_environments_settings_reach_the_job_and_a_password_does_not(tmp_path, monkeypatch):
