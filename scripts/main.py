@@ -29,7 +29,7 @@ SECTIONS = {
     "Cluster": [
         Line("up", "cluster", "Start the broker and Flink, and create the topics"),
         Line("down", "cluster", "Stop everything that `up` started"),
-        Line("status", "cluster", "Show processes, jobs and topics"),
+        Line("status", "cluster", "Show processes, jobs, what their shards do, and topics"),
         Line("topics", "topics", "Create the topics that are missing, and show all"),
         Line("doctor", "doctor", "Look for what would go wrong: versions, topics, rights, keys"),
         Line("keys", "keys", "Make signing keys; trust and revoke them in a namespace"),
@@ -113,8 +113,9 @@ INTERNAL = 70
 def cli(ctx: click.Context, environment: str, debug: bool) -> None:
     """Swapstream: telemetry in, anomalies out, models swapped while it runs.
 
-    `swapstream COMMAND --help` says more. Errors are one line on stderr: exit code 2 for what is written wrongly, 3 for a name that
-    nobody defined, 4 for one that is taken, 5 for a model or plan that was refused, 6 for a broker or Flink that is away.
+    `swapstream COMMAND --help` says more. Errors are one line on stderr: exit code 1 for a file that can't be read or written, 2 for
+    what is written wrongly, 3 for a name that nobody defined, 4 for one that is taken, 5 for a model or plan that was refused, 6 for a
+    broker, Flink or store that is away, 7 for what nobody trusted has signed, 70 for a fault of ours.
     """
     ctx.obj = environment
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from swapstream.models import errors
 from swapstream.models.errors import SwapstreamError
-from swapstream.scripts.main import cli
+from swapstream.scripts.environment import ROOT
+from swapstream.scripts.main import INTERNAL, cli
 from swapstream.scripts.ports import free_ports
 
 PLANS = ["plan check {}", "plan show {}", "plan diff {} plain.yaml", "try {} data.csv", "train zscore data.csv --name m --plan {}",
@@ -103,6 +106,15 @@ def test_status_of_no_cluster_says_how_to_start_one(folder, monkeypatch):
     monkeypatch.chdir(folder)
     done = CliRunner().invoke(cli, ["--environment", "env.yaml", "status"])
     assert (done.exit_code, "swapstream up" in done.output) == (6, True)
+
+
+def test_every_exit_code_is_explained_in_the_help_and_the_readme():
+    codes = {error.exit_code for error in vars(errors).values() if isinstance(error, type) and issubclass(error, SwapstreamError)}
+    help_text = " ".join(CliRunner().invoke(cli, ["--help"]).output.split())
+    readme = " ".join((ROOT / "scripts" / "README.md").read_text().split())
+    for where in (help_text.partition("exit code ")[2], readme.partition("Exit codes: 0; ")[2]):
+        explained = {int(code) for code in re.findall(r"\b(\d+) (?:for )?[a-z]", where.partition(".")[0])}
+        assert codes | {INTERNAL} <= explained
 
 
 @pytest.mark.parametrize(("line", "code", "said"), [
