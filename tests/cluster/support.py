@@ -47,13 +47,14 @@ with Controller(environment, "prod", sys.argv[2], author_of(environment, "killed
 
 
 class Stand:
-    """A test's own topics, files and deployment, all named after it, on the cluster that the tests share; settings of `job`."""
+    """A test's own topics, files and deployment, all named after it, on the cluster that the tests share; settings of `topics`, by
+    their roles, and of `job`."""
 
-    def __init__(self, cluster: Path, directory: Path, name: str, **job: Any) -> None:
+    def __init__(self, cluster: Path, directory: Path, name: str, topics: dict[str, dict[str, Any]] | None = None, **job: Any) -> None:
         self.name, self.directory = name, directory
         self.since: dict[str, dict[int, int]] = {}
         self.path = directory / f"{name}.yaml"
-        self.path.write_bytes(msgspec.yaml.encode(_own_topics(cluster, name, job)))
+        self.path.write_bytes(msgspec.yaml.encode(_own_topics(cluster, name, topics or {}, job)))
         self.run("topics")
         self.run("keys", "trust")  # the key that `up` made; these topics know none yet
 
@@ -162,13 +163,13 @@ class Stand:
         return self.answers()
 
 
-def _own_topics(cluster: Path, name: str, job: dict[str, Any]) -> dict[str, Any]:
+def _own_topics(cluster: Path, name: str, topics: dict[str, dict[str, Any]], job: dict[str, Any]) -> dict[str, Any]:
     shared = load_environment(str(cluster))
     settings: dict[str, Any] = msgspec.to_builtins(shared)
     settings["directory"] = str(shared.path)
     settings["job"] |= {"checkpoint_ms": CHECKPOINT_MS, **job}
-    for topic in settings["topics"].values():
-        topic["name"] = f"{name}-{topic['name']}"
+    for role, topic in settings["topics"].items():
+        topic |= {"name": f"{name}-{topic['name']}", **topics.get(role, {})}
     return settings
 
 
