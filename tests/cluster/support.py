@@ -25,6 +25,7 @@ from swapstream.operators.token import is_token
 from swapstream.scripts import kafka
 from swapstream.scripts.bounds import end_offsets
 from swapstream.scripts.environment import Environment, load_environment, recorded
+from swapstream.scripts.submitted import submitted_plan
 from tests.support import wire_check
 
 from .local import COMMAND
@@ -107,8 +108,10 @@ class Stand:
         """Fails the test unless a script that knows only the wire formats finds everything as it must be."""
         topics = self.environment.topics.by_role()
         named = [part for role in wire_check.TOPICS for part in ("--topic", f"{role}={topics[role].name}")]
+        plan = submitted_plan(self.environment, "prod", self.name)
+        assert plan
         done = subprocess.run([sys.executable, wire_check.__file__, "--bootstrap", self.environment.broker.servers, "--namespace", "prod",
-                               "--deployment", self.name, *named], capture_output=True, text=True, timeout=240, check=False)
+                               "--deployment", self.name, "--plan", plan, *named], capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
 
     # -- what came out, as a read_committed reader sees it

@@ -1,9 +1,12 @@
 """A second opinion on what a deployment put out, by the wire formats alone: nothing of Swapstream is imported here.
 
 For every telemetry record it asks: has it, for each role of its plan, one row, or one dead letter? Is its plan the one that its
-offset implies, by the cut maps? And where a plan is simple (identity extractor, z-score or PCA): is the score what numpy says?
+offset implies, by the cut maps, and where a cut is at arrival, by what the shard said on the ledger of where that was? And where a
+plan is simple (identity extractor, z-score or PCA): is the score what numpy says?
 
-    python tests/support/wire_check.py --bootstrap localhost:9092 --namespace prod --deployment pumps [--topic telemetry=name …]
+    python tests/support/wire_check.py --bootstrap localhost:9092 --namespace prod --deployment pumps [--plan D] [--topic telemetry=name …]
+
+Epoch 0 is the plan given at submit, which no cut names: with --plan it must be that one.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator
 from fnmatch import fnmatchcase
+from math import inf
 from typing import Any, NamedTuple
 
 import msgpack
@@ -22,7 +26,7 @@ import numpy as np
 
 TOKEN = b"\xc1"
 TOPICS = {"telemetry": "telemetry", "parameters": "parameters", "scores": "scores", "features": "features",
-          "dead_letters": "dead-letters"}  # fmt: skip
+          "dead_letters": "dead-letters", "ledger": "ledger"}  # fmt: skip
 RELATIVE = 1e-9
 SHOWN = 20
 
@@ -64,9 +68,11 @@ class Findings:
 
 
 class Parameters:
-    """Plans, schemas and models by digest, and the cuts of a deployment."""
+    """Plans, schemas and models by digest, and the cuts of a deployment; `plan` is the digest of the one given at submit, if known."""
 
-    def __init__(self, messages: Iterable[Message], namespace: str, deployment: str) -> None:
+    def __init__(self, messages: Iterable[Message], ledger: Iterable[Message], namespace: str, deployment: str, plan: str | None) -> None:
+        self.plan = plan
+        self.arrivals = arrivals(ledger, namespace, deployment)
         self.bodies: dict[str, bytes] = {}
         self.cuts: list[dict[str, Any]] = []
         self.aborted: set[int] = set()
@@ -85,23 +91,23 @@ class Parameters:
                     self.aborted.add(body["epoch"])
 
     def implied(self, partition: int, offset: int, without: Container[int] = ()) -> tuple[int, str | None]:
-        """Epoch and plan of a record by the tokens before it, `without` those of some epochs; epoch 0 is the plan given at submit,
-        which no cut names."""
-        before = [cut for cut in self.cuts if not cut.get("arrival") and cut["offsets"].get(partition, -1) < offset]
-        found = [(cut["epoch"], cut["plan"]) for cut in before]
+        """Epoch and plan of a record by what began before it, `without` some epochs; epoch 0 is the plan given at submit, which no cut
+        names."""
+        found = [(cut["epoch"], cut["plan"]) for cut in self.cuts if self.first(cut, partition) <= offset]
         found += [(epoch, plan) for where, at, epoch, plan in self.updates if where == partition and at < offset]
-        return max((one for one in found if one[0] not in without), key=lambda one: one[0], default=(0, None))
+        return max((one for one in found if one[0] not in without), key=lambda one: one[0], default=(0, self.plan))
+
+    def first(self, cut: dict[str, Any], partition: int) -> float:
+        """The first offset that is a cut's: behind its token, or where the shard said that it had arrived; infinite if it did not."""
+        if cut.get("arrival"):
+            return self.arrivals.get((partition, cut["epoch"], cut["plan"]), inf)
+        return cut["offsets"].get(partition, -1) + 1
 
     def allowed(self, partition: int, offset: int, epoch: int, plan: str) -> bool:
-        """Whether a record may have been scored under a plan: as the tokens say, or, where a shard still held at one whose epoch was
-        aborted, as they say without it; or from its arrival on."""
-        for implied, named in (self.implied(partition, offset), self.implied(partition, offset, self.aborted)):
-            if (epoch, plan) == (implied, named or plan) or (epoch > implied and self.arrived(epoch, plan)):
-                return True
-        return False
-
-    def arrived(self, epoch: int, plan: str) -> bool:
-        return any(cut.get("arrival") and (cut["epoch"], cut["plan"]) == (epoch, plan) for cut in self.cuts)
+        """Whether a record may have been scored under a plan: as implied, or, where a shard still held at a token whose epoch was
+        aborted, as implied without it."""
+        implied = (self.implied(partition, offset, without) for without in ((), self.aborted))
+        return any((epoch, plan) == (one, named or plan) for one, named in implied)
 
     def decoded(self, digest: str) -> dict[str, Any] | None:
         body = self.bodies.get(digest)
@@ -115,6 +121,17 @@ def statement(value: bytes | None) -> dict[str, Any] | None:
         return said if {"kind", "namespace", "digest", "body"} <= said.keys() else None
     except Exception:  # anybody may write there
         return None
+
+
+def arrivals(ledger: Iterable[Message], namespace: str, deployment: str) -> dict[tuple[int, int, str], int]:
+    """Partition, epoch and plan → the first offset under a cut at arrival, as the shards of a deployment said."""
+    found: dict[tuple[int, int, str], int] = {}
+    for message in ledger:
+        row = json.loads(message.value or b"{}")
+        said = tuple(row.get(key) for key in ("namespace", "deployment", "event", "how"))
+        if said == (namespace, deployment, "activated", "arrival"):
+            found.setdefault((row["partition"], row["epoch"], row["plan"]), row["offset"])
+    return found
 
 
 def unpacked(body: bytes) -> dict[str, Any]:
@@ -186,11 +203,12 @@ def score(artifact: dict[str, Any], x: np.ndarray[Any, Any]) -> float | None:
 
 def check(
     telemetry: Iterable[Message], parameters: Iterable[Message], output: Iterable[Message], letters: Iterable[Message],
-    namespace: str, deployment: str, repeats: bool = False, ends: dict[int, int] | None = None,
+    ledger: Iterable[Message], namespace: str, deployment: str, repeats: bool = False, ends: dict[int, int] | None = None,
+    plan: str | None = None,
 ) -> Findings:  # fmt: skip
     """Everything there is. `output`: scores and features. `repeats`: rows may be there twice, if they are the same. `ends`: by
-    partition, the offset up to which everything must be answered by now."""
-    findings, known = Findings(), Parameters(parameters, namespace, deployment)
+    partition, the offset up to which everything must be answered by now. `plan`: the digest of the one given at submit."""
+    findings, known = Findings(), Parameters(parameters, ledger, namespace, deployment, plan)
     answers: dict[Place, list[Row]] = defaultdict(list)
     for message in output:
         for place, row in rows(message, namespace, deployment):
@@ -331,13 +349,14 @@ def main() -> int:
     parser.add_argument("--bootstrap", required=True)
     parser.add_argument("--namespace", default="prod")
     parser.add_argument("--deployment", required=True)
+    parser.add_argument("--plan", metavar="DIGEST")
     parser.add_argument("--topic", action="append", default=[], metavar="ROLE=NAME")
     parser.add_argument("--at-least-once", action="store_true")
     given = parser.parse_args()
     topics = {**TOPICS, **dict(each.split("=", 1) for each in given.topic)}
     read = {role: list(messages(given.bootstrap, topics[role])) for role in TOPICS}
     found = check(read["telemetry"], read["parameters"], [*read["scores"], *read["features"]], read["dead_letters"],
-                  given.namespace, given.deployment, given.at_least_once)  # fmt: skip
+                  read["ledger"], given.namespace, given.deployment, given.at_least_once, plan=given.plan)  # fmt: skip
     for line in found.lines:
         print(line)
     print(f"checked {dict(found.checked)}, wrong {dict(found.counts)}", file=sys.stderr)

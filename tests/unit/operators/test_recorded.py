@@ -38,10 +38,11 @@ def epochs(made: Past) -> list[int]:
 
 def wire(made: Past) -> Findings:
     """What the independent check says."""
-    said = {role: [Message(0, n, value) for n, (found, value) in enumerate(made.output) if found == role] for role in COMPARED}
+    said = {role: [Message(0, n, one.value) for n, one in enumerate(made.emissions) if one.role == role] for role in (*COMPARED, "ledger")}
     telemetry = [Message(0, offset, payload) for offset, payload in made.log]
     parameters = [Message(0, n, value) for n, value in enumerate(made.parameters.records)]
-    return check(telemetry, parameters, [*said["scores"], *said["features"]], said["dead_letters"], NAMESPACE, DEPLOYMENT)
+    output = [*said["scores"], *said["features"]]
+    return check(telemetry, parameters, output, said["dead_letters"], said["ledger"], NAMESPACE, DEPLOYMENT, plan=made.plans[0].digest)
 
 
 def arrive(made: Past, epoch: int, plan: Deployable) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import wire_check
 from tests.support.past import Past, falsified, frames, replaced
-from tests.support.shards import DEPLOYMENT, EWM, NAMESPACE, deployable, model, route
+from tests.support.shards import DEPLOYMENT, EWM, NAMESPACE, deployable, frame, model, route
 from tests.support.wire_check import Findings, Message, check
 
 PLAIN = deployable("plain", champion="a:1", challengers=("b:1", "c:1"))
@@ -31,13 +31,32 @@ def past(seed: int = 0, repeats: bool = False) -> Past:
     return made
 
 
-def checked(made: Past, output: Output | None = None, **how: Any) -> Findings:
+def arrived() -> tuple[Past, int]:
+    """A plan that arrived in the midst of the log, and the offset of the first record under it."""
+    made = Past(PLAIN, ROUTED)
+    made.readings(80)
+    worker = made.worker()
+    for part in (made.log[:20], made.log[20:40], made.log[40:60], made.log[60:]):
+        if part[0] == made.log[40]:
+            made.parameters.cut(1, ROUTED.digest, {}, arrival=True)
+            worker.read()
+        made.emissions += worker.shard.on_frame(frame([payload for _, payload in part], offsets=[offset for offset, _ in part]))
+    return made, made.log[40][0]
+
+
+def ledger(made: Past, **changes: Any) -> list[bytes]:
+    """What the shard said on it, its rows changed."""
+    return [msgspec.json.encode(msgspec.json.decode(one.value) | changes) for one in made.emissions if one.role == "ledger"]
+
+
+def checked(made: Past, output: Output | None = None, rows: list[bytes] | None = None, **how: Any) -> Findings:
     def said(*roles: str) -> list[Message]:
         return [Message(0, n, value) for n, (role, value) in enumerate(output or made.output) if role in roles]
 
+    told = [Message(0, n, value) for n, value in enumerate(ledger(made) if rows is None else rows)]
     telemetry = [Message(0, offset, payload) for offset, payload in made.log]
     parameters = [Message(0, n, value) for n, value in enumerate(made.parameters.records)]
-    return check(telemetry, parameters, said("scores", "features"), said("dead_letters"), NAMESPACE, DEPLOYMENT, **how)
+    return check(telemetry, parameters, said("scores", "features"), said("dead_letters"), told, NAMESPACE, DEPLOYMENT, **how)
 
 
 def test_it_imports_nothing_of_swapstream() -> None:
@@ -50,7 +69,7 @@ def test_it_imports_nothing_of_swapstream() -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_nothing_is_wrong_where_nothing_is(seed: int) -> None:
     made = past(seed)
-    found = checked(made)
+    found = checked(made, plan=PLAIN.digest)
     assert found.lines == []
     assert found.checked["records"] == len(made.log) - 3
     assert min(found.checked["rows"], found.checked["scores"]) > 100
@@ -88,6 +107,38 @@ def test_a_wrong_version_is_found(change: dict[str, Any]) -> None:
     found = checked(made, replaced(made.output, place, provenance=msgspec.structs.replace(frame.provenance, **change)))
     assert "plan" in kinds(found)
     assert str(frame.first) in found.lines[0]
+
+
+def test_a_first_plan_that_was_not_submitted_is_found() -> None:
+    made = past()
+    place, frame = frames(made.output)[1]
+    assert frame.provenance.epoch == 0
+    other = msgspec.structs.replace(frame.provenance, plan_digest=SMOOTH.digest)
+    assert "plan" in kinds(checked(made, replaced(made.output, place, provenance=other), plan=PLAIN.digest))
+    assert kinds(checked(made, plan=SMOOTH.digest)) == {"plan"}
+
+
+def test_a_cut_at_arrival_counts_from_where_the_ledger_says() -> None:
+    made, offset = arrived()
+    assert {(frame.first >= offset, frame.provenance.epoch) for _, frame in frames(made.output)} == {(False, 0), (True, 1)}
+    assert checked(made, plan=PLAIN.digest).lines == []
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_wrong_version_beside_an_arrival_is_found(late: bool) -> None:
+    made, offset = arrived()
+    place, frame = [(place, frame) for place, frame in frames(made.output) if (frame.first > offset) == late][-1 if late else 0]
+    epoch, plan = (0, PLAIN) if late else (1, ROUTED)
+    other = msgspec.structs.replace(frame.provenance, epoch=epoch, plan_digest=plan.digest)
+    found = checked(made, replaced(made.output, place, provenance=other), plan=PLAIN.digest)
+    assert found.counts["plan"] >= len(frame)
+
+
+def test_an_arrival_elsewhere_than_the_ledger_says_is_found() -> None:
+    made, offset = arrived()
+    for wrong in ({"offset": offset + 5}, {"offset": offset - 5}, {"partition": 1}, {"plan": PLAIN.digest}, {"event": "rejected"}):
+        assert kinds(checked(made, rows=ledger(made, **wrong))) == {"plan"}, wrong
+    assert kinds(checked(made, rows=[])) == {"plan"}
 
 
 @pytest.mark.parametrize("topic", ["scores", "dead_letters"])
