@@ -152,12 +152,14 @@ def shifted(artifact: Artifact, by: float) -> dict[str, Any]:
 
 
 def pushes(run: Run) -> None:
-    """New numbers for 1: once by command, and many times by a trainer."""
+    """New numbers for 1: by command in log order and at arrival, and many times by a trainer."""
     stand, environment = run.stand, run.stand.environment
     file = stand.directory / "p.npz"
     first = Store(environment.store).get(f"{NAME}:1")
     write_parameters(str(file), shifted(first, 0.01))
     run.take(4, stand.rows("push", f"{NAME}:1", "--params", file, "--now", "--deployment", NAME))
+    write_parameters(str(file), shifted(first, 0.015))
+    run.take(5, stand.rows("push", f"{NAME}:1", "--params", file, "--at", "arrival", "--deployment", NAME))
     with Updater(environment, NAME) as updater:
         for number in range(UPDATES):
             cut = updater.push(shifted(first, 0.02 + number / 1000)).cut
@@ -237,7 +239,15 @@ def test_every_record_is_scored_by_what_its_offset_implies(run: Run) -> None:
     wrong = {place: (row["epoch"], row["model"]) for place, row in run.rows.items() if (row["epoch"], row["model"]) != run.implied(place)}
     assert wrong == {}
     epochs = {row["epoch"] for row in run.rows.values()}
-    assert epochs >= {one.epoch for one in run.begun if one.epoch < 9}
+    assert epochs >= {one.epoch for one in run.begun if one.epoch < 10}
+
+
+def test_the_ledger_says_where_each_shard_took_up_what_came_at_arrival(run: Run) -> None:
+    """By the rollback, and by the push."""
+    told = {(row["epoch"], row["partition"]): row["offset"] for row in run.ledger if row.get("how") == "arrival"}
+    assert len(told) == 2 * len(PARTITIONS)
+    for (epoch, partition), first in told.items():
+        assert min(place[1] for place, row in run.rows.items() if (place[0], row["epoch"]) == (partition, epoch)) == first
 
 
 def test_verify_computes_the_same_again_from_the_logs(run: Run) -> None:
