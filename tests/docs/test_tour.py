@@ -8,7 +8,7 @@ import pytest
 
 from .tour import run, steps
 
-NEEDS_CLUSTER = {"up", "down", "status", "submit", "cancel", "feed", "anomalies", "scores", "push", "swap", "rollback", "ledger"}
+NEEDS_CLUSTER = {"up", "down", "status", "submit", "cancel", "feed", "anomalies", "scores", "push", "swap", "rollback", "ledger", "verify"}
 
 
 @pytest.fixture
@@ -28,4 +28,6 @@ def test_the_tour_runs_as_it_stands(folder):
 
 
 def test_the_tour_shows_the_commands_that_matter():
-    assert {"up", "train", "try", "submit", "feed", "anomalies", "pack", "plan", "swap", "down"} <= {name for name, _ in steps()}
+    wanted = {"up", "train", "try", "submit", "feed", "anomalies", "pack", "check", "plan", "swap", "status", "rollback", "ledger",
+              "verify", "down"}
+    assert wanted <= {name for name, _ in steps()}
