@@ -38,6 +38,13 @@ def _plan(row: Row) -> str:
     return str(row.get("plan_name") or str(row.get("plan") or "")[:12])
 
 
+def _reason(row: Row) -> str:
+    """Or what a worker computes with."""
+    if isinstance(libraries := row.get("libraries"), dict):
+        return ", ".join([*(f"{name} {version}" for name, version in libraries.items()), str(row.get("processor"))])
+    return str(row.get("reason") or "")
+
+
 COLUMNS: Columns = {
     "time": (23, _moment),
     "deployment": (20, lambda row: f"{row['namespace']}/{row['deployment']}"),
@@ -48,7 +55,7 @@ COLUMNS: Columns = {
     "plan": (12, _plan),
     "ms": (7, lambda row: "" if row.get("took_ms") is None else f"{row['took_ms']:.1f}"),
     "by": (20, lambda row: str(row.get("who") or "")),
-    "reason": (0, lambda row: str(row.get("reason") or "")),
+    "reason": (0, _reason),
 }
 
 
@@ -58,7 +65,7 @@ COLUMNS: Columns = {
 @click.pass_obj
 def ledger_command(name: str, deployment: str | None, wait: bool, limit: int | None, start: str | None, as_json: bool) -> None:
     """Show what happens to deployments: proposed, prepared, refused, accepted, activated, rejected, holding, released, aborted; of jobs
-    that take over, by their generation: forked, restored, retired."""
+    that take over, by their generation: forked, restored, retired; of workers what they are computing with."""
     environment = load_environment(name)
     found = rows(environment, environment.topics.ledger.name, ledger_rows, start_of(start, wait), wait)
     mine = (row for row in found if deployment in (None, row["deployment"]))

@@ -20,6 +20,8 @@ from swapstream.scripts.submitted import the_deployment
 COUNTS = ("scores", "features", "anomalies", "dead_letters", "equal", "within tolerance", "repeats", "unanswered",
           "missing", "unexpected", "twice", "differs")  # fmt: skip
 COLUMNS = ("partition", "from", "to", "state", "records", *COUNTS)
+ALWAYS = ("partition", "from", "to", "state", "records", "equal")
+"""Columns that people see even of zeros: all of them don't fit on a terminal."""
 DIVERGED = 1
 
 
@@ -48,7 +50,8 @@ def verify_command(ctx: click.Context, deployment: str | None, namespace: str | 
     wanted = whole_sections(environment, topic, place_of(start), place_of(end), partitions)
     found = list(rerun.run(wanted, start is None))
     rows = [row_of(run.span, run.state, run.verified) for run in found]
-    show(rows, COLUMNS, as_json, f"{rerun.namespace}/{rerun.deployment}")
+    shown = [column for column in COLUMNS if column in ALWAYS or any(row[column] for row in rows)]
+    show(rows, shown, as_json, f"{rerun.namespace}/{rerun.deployment}")
     for run in found:
         if run.stuck:
             say(run.stuck)

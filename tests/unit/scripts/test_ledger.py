@@ -18,6 +18,8 @@ ROWS = [
     LedgerRow("2", "prod", "d", "activated", "s", 1_767_225_600_050, partition=3, offset=77, epoch=1, plan="f" * 64),
     LedgerRow("3", "prod", "e", "holding", "s", 1_767_225_600_100, partition=0, offset=5, reason="the store is away",
               generation=7),
+    LedgerRow("4", "prod", "e", "computing", "w", 1_767_225_600_200, libraries={"python": "3.11.7", "numpy": "2.1.3"},
+              processor="x86_64 6"),
 ]
 
 
@@ -39,19 +41,20 @@ def test_every_row_as_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_of_one_deployment_and_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [row["id"] for row in rows(run(tmp_path, monkeypatch, "--json", "--deployment", "e"))] == ["3"]
+    assert [row["id"] for row in rows(run(tmp_path, monkeypatch, "--json", "--deployment", "e"))] == ["3", "4"]
     assert [row["id"] for row in rows(run(tmp_path, monkeypatch, "--json", "--limit", "2"))] == ["1", "2"]
 
 
 def test_lines_for_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    heading, accepted, activated, holding = run(tmp_path, monkeypatch).stdout.splitlines()
+    heading, accepted, activated, holding, computing = run(tmp_path, monkeypatch).stdout.splitlines()
     assert heading.split() == ["time", "deployment", "event", "gen", "offset", "epoch", "plan", "ms", "by", "reason"]
     assert accepted.split() == ["2026-01-01", "00:00:00.000", "prod/d", "accepted", "1", "p", "me", "better"]
     assert activated.split() == ["2026-01-01", "00:00:00.050", "prod/d", "activated", "3:77", "1", "ffffffffffff"]
     assert holding.split()[2:] == ["prod/e", "holding", "7", "0:5", "the", "store", "is", "away"]
+    assert computing.split()[2:] == ["prod/e", "computing", "python", "3.11.7,", "numpy", "2.1.3,", "x86_64", "6"]
 
 
 def test_what_is_no_row_is_named_and_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     result = run(tmp_path, monkeypatch, "--json", more=(b"\xff", b"[1]", b'{"event": "x"}'))
-    assert len(rows(result)) == 3
+    assert len(rows(result)) == len(ROWS)
     assert result.stderr.count("not a ledger row") == 3
