@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks.contest import Result
 from swapstream.models.errors import SwapstreamError
+from swapstream.operators.computing import first_processor
 from swapstream.operators.frame import Float64, Int64
 from swapstream.scripts.console import out, say, show
 from swapstream.scripts.figure import blank, save
@@ -42,9 +43,7 @@ def write_json(file: Path | None, **content: Any) -> None:
 
 def cpu() -> str:
     """The processor's name, where Linux tells."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return first_processor().get("model name", platform.processor())
 
 
 def tables(results: Sequence[Result]) -> None:

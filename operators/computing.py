@@ -35,9 +35,9 @@ class Computed(msgspec.Struct, frozen=True):
         return [f"{name} {mine}, not {theirs}" for name, mine, theirs in both if mine != theirs]
 
 
-def computing(assignment: Assignment, run: Run, subtask: int, time: int) -> LedgerRow:
+def computing(assignment: Assignment, run: Run, subtask: int, here: Computed, time: int) -> LedgerRow:
     """The row of a worker that takes its first record, of this log time [ms]. The id is another for each job and attempt."""
-    a, here = assignment, Computed.here()
+    a = assignment
     writer = f"{a.namespace}/{a.deployment}/worker/{subtask}"
     return LedgerRow(
         f"{writer}/computing/{run.job or a.generation}/{run.attempt or 0}",
@@ -56,9 +56,14 @@ def computing(assignment: Assignment, run: Run, subtask: int, time: int) -> Ledg
 
 def processor(cpuinfo: Path = CPUINFO) -> str:
     """The family of this machine's processors: the architecture, and behind it vendor, family and model where Linux tells them."""
+    told = first_processor(cpuinfo)
+    return " ".join([platform.machine(), *(told[key] for key in FAMILY if key in told)])
+
+
+def first_processor(cpuinfo: Path = CPUINFO) -> dict[str, str]:
+    """What Linux says of it, in its words; nothing elsewhere."""
     try:
         first, _, _ = cpuinfo.read_text().partition("\n\n")
     except OSError:
-        first = ""
-    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}
-    return " ".join([platform.machine(), *(told[key] for key in FAMILY if key in told)])
+        return {}
+    return {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in first.splitlines())}

@@ -24,7 +24,7 @@ from swapstream.models.errors import InvalidDefinition
 from swapstream.models.objects import Objects
 from swapstream.operators.assignment import Assignment
 from swapstream.operators.collector import calm
-from swapstream.operators.computing import computing
+from swapstream.operators.computing import Computed, computing
 from swapstream.operators.definitions import Definitions
 from swapstream.operators.device_store import BASE
 from swapstream.operators.frame import RawFrame
@@ -121,7 +121,8 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
         self.pipelines = Pipelines(self.definitions, self.assignment.namespace, Objects(self.store, self.prefixes))
         self.run = Run(self.job, runtime_context.get_attempt_number(), time.monotonic, blocking=False)
         self.subtask = runtime_context.get_index_of_this_subtask()
-        self.told = False
+        # Now and here: some milliseconds, for which the first record would wait. None when it is told.
+        self.computed: Computed | None = Computed.here()
         self.shards: dict[int, Shard] = {}
         self.updates: dict[str, int] = {}
         self.restored = False
@@ -141,9 +142,9 @@ class ShardFunction(KeyedBroadcastProcessFunction):  # type: ignore[misc]
     def process_element(self, value: Row, ctx: Any) -> Iterator[Any]:
         self._restore_definitions(ctx)
         partition, payloads, offsets, timestamps, keys = value
-        if not self.told:
-            self.told = True
-            yield ledger_tag(), Row(b"worker", computing(self.assignment, self.run, self.subtask, timestamps[0]).encode())
+        if self.computed:
+            row, self.computed = computing(self.assignment, self.run, self.subtask, self.computed, timestamps[0]), None
+            yield ledger_tag(), Row(b"worker", row.encode())
         shard = self._shard(partition)
         raw = RawFrame(partition, payloads, np.array(offsets, np.int64), np.array(timestamps, np.int64), keys)
         yield from self._carry(shard, shard.on_frame(raw), ctx)

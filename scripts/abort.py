@@ -8,8 +8,7 @@ import click
 
 from swapstream.models.errors import Conflict, UnknownName
 from swapstream.operators.plan import Plan
-from swapstream.scripts import kafka
-from swapstream.scripts.acknowledge import Ledger, activations, ledger_row
+from swapstream.scripts.acknowledge import Ledger, activations, rows_to_end
 from swapstream.scripts.change import change_options
 from swapstream.scripts.console import say
 from swapstream.scripts.controller import Controller
@@ -66,5 +65,4 @@ def plan_before(known: Known, epochs: list[int]) -> Plan:
 
 def ledger_states(environment: Environment, namespace: str, deployment: str) -> dict[int, ShardState]:
     """What each shard does, as all of the ledger says."""
-    rows = (ledger_row(record) for record in kafka.read_to_end(environment, environment.topics.ledger.name))
-    return shard_states(rows, namespace, deployment)
+    return shard_states(rows_to_end(environment), namespace, deployment)

@@ -78,6 +78,11 @@ class Ledger:
         self._records.close()
 
 
+def rows_to_end(environment: Environment, start: kafka.Start = "earliest") -> Iterator[Row]:
+    """The rows that the ledger holds by now, in order: {} for what is no row."""
+    return map(ledger_row, kafka.read_to_end(environment, environment.topics.ledger.name, start))
+
+
 def ledger_row(record: kafka.Record) -> Row:
     """A row as a dictionary, with `written`, Kafka's timestamp (ms); what is none, as an empty one."""
     try:

@@ -7,16 +7,14 @@ from contextlib import suppress
 import msgspec
 
 from swapstream.operators.computing import Computed
-from swapstream.scripts import kafka
-from swapstream.scripts.acknowledge import ledger_row
+from swapstream.scripts.acknowledge import rows_to_end
 from swapstream.scripts.environment import Environment
 
 
 def unlike_here(environment: Environment, namespace: str, deployment: str) -> list[str]:
     """Libraries and processors of the deployment's workers that are others here, as "numpy 2.1.3, not 2.1.2"; each once."""
     here, found = Computed.here(), dict[str, None]()
-    for record in kafka.read_to_end(environment, environment.topics.ledger.name):
-        row = ledger_row(record)
+    for row in rows_to_end(environment):
         if (row.get("event"), row.get("namespace"), row.get("deployment")) == ("computing", namespace, deployment):
             with suppress(msgspec.ValidationError):
                 found |= dict.fromkeys(msgspec.convert(row, Computed).unlike(here))

@@ -10,8 +10,7 @@ from kafka.errors import KafkaError
 
 from swapstream.jobs.spec import JobSpec
 from swapstream.models.errors import ClusterError
-from swapstream.scripts import kafka
-from swapstream.scripts.acknowledge import Row, ledger_row
+from swapstream.scripts.acknowledge import Row, rows_to_end
 from swapstream.scripts.bounds import end_offsets, starts
 from swapstream.scripts.deployments import Deployments
 from swapstream.scripts.environment import Environment
@@ -97,8 +96,7 @@ def rekeying_rows(environment: Environment, spec: JobSpec) -> list[dict[str, Any
 
 def newest_rows(environment: Environment) -> list[Row]:
     """The last rows of the ledger, in order."""
-    topic = environment.topics.ledger.name
-    return [ledger_row(record) for record in kafka.read_to_end(environment, topic, starts(environment, topic, NEWEST))]
+    return list(rows_to_end(environment, starts(environment, environment.topics.ledger.name, NEWEST)))
 
 
 def held_back(environment: Environment) -> list[str]:

@@ -24,7 +24,8 @@ def test_the_family_of_the_first_processor(tmp_path: Path) -> None:
 
 def test_each_attempt_has_a_row_of_its_own_and_a_row_again_has_the_same_id() -> None:
     assignment = Assignment("prod", "pumps", "telemetry", "", 0)
-    rows = [computing(assignment, Run("a job", attempt), subtask, 7) for attempt, subtask in ((0, 0), (1, 0), (0, 1), (0, 0))]
+    here = Computed.here()
+    rows = [computing(assignment, Run("a job", attempt), subtask, here, 7) for attempt, subtask in ((0, 0), (1, 0), (0, 1), (0, 0))]
     assert len({row.id for row in rows}) == 3
     assert rows[0] == rows[3]
 

@@ -17,7 +17,7 @@ from swapstream.jobs.spec import JobSpec
 from swapstream.models import objects
 from swapstream.models.errors import InvalidSettings, Unavailable, UnknownName
 from swapstream.operators.assignment import Assignment
-from swapstream.operators.computing import computing
+from swapstream.operators.computing import Computed, computing
 from swapstream.operators.outputs import Emission
 from swapstream.operators.run import Run
 from swapstream.operators.scores import ScoresFrame, decode_scores
@@ -145,8 +145,8 @@ def test_everything_from_the_first_snapshot_is_as_it_was(log: Log) -> None:
 def test_a_divergence_says_what_it_was_computed_with_elsewhere(log: Log) -> None:
     log.falsify()
     assert "equal bytes" not in log.verify().stderr
-    row = msgspec.structs.replace(
-        computing(Assignment(NAMESPACE, DEPLOYMENT, TOPIC, "", 0), Run("a job", 0), 0, 1), libraries={"numpy": "1.0"})
+    there = msgspec.structs.replace(Computed.here(), libraries={"numpy": "1.0"})
+    row = computing(Assignment(NAMESPACE, DEPLOYMENT, TOPIC, "", 0), Run("a job", 0), 0, there, 1)
     log.past.emissions.append(Emission("ledger", b"worker", row.encode()))
     said = re.sub(r"\s+", " ", log.verify().stderr)
     assert f"computed with numpy 1.0, not {np.__version__} as here: equal bytes are promised for the same, see --tolerance" in said
